@@ -1,0 +1,169 @@
+//! One exchange per connection at a time, in order, and nothing after a broken one.
+//!
+//! tiny_http reads ahead: the requests of a pipelining client arrive all at once, and whoever answers the second one blocks
+//! until the first is answered. Here the later ones wait without a thread. A connection is known by its peer address.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tiny_http::Request;
+
+use crate::exchange::{Intake, Peer};
+
+use super::disposal;
+use super::exchange::TinyExchange;
+use super::hangup::Hangup;
+use super::judge;
+use super::refuser::Refuser;
+
+/// Requests that may wait behind another one of the same connection.
+const MAX_PIPELINED: usize = 32;
+/// How long an address stays refused after its connection was broken off: what tiny_http had read ahead comes at once, and
+/// a new connection from the same port rarely does.
+const POISONED: Duration = Duration::from_secs(5);
+/// The same where connections cannot be closed.
+const POISONED_WITHOUT_HANGUP: Duration = Duration::from_secs(300);
+
+/// All connections that have a request under way.
+pub(super) struct Connections {
+    intake: Arc<dyn Intake>,
+    local: SocketAddr,
+    open: Mutex<HashMap<SocketAddr, VecDeque<Request>>>,
+    poisoned: Mutex<HashMap<SocketAddr, Instant>>,
+    /// Peers whose requests were seen lately, and how many of them were new.
+    recent: Mutex<HashSet<SocketAddr>>,
+    newcomers: AtomicU64,
+    hangup: Hangup,
+    refuser: Refuser,
+}
+
+impl Connections {
+    pub(super) fn new(intake: Arc<dyn Intake>, local: SocketAddr) -> io::Result<Connections> {
+        Ok(Connections {
+            intake,
+            local,
+            open: Mutex::default(),
+            poisoned: Mutex::default(),
+            recent: Mutex::default(),
+            newcomers: AtomicU64::new(0),
+            hangup: Hangup::new(local.port()),
+            refuser: Refuser::start()?,
+        })
+    }
+
+    /// A request came out of tiny_http.
+    pub(super) fn arrived(self: &Arc<Connections>, request: Request) {
+        // Only Unix sockets have no address, and we open none.
+        let Some(peer) = request.remote_addr().copied() else {
+            return;
+        };
+        {
+            let mut open = self.open.lock();
+            match open.entry(peer) {
+                Entry::Vacant(entry) => {
+                    entry.insert(VecDeque::new());
+                }
+                Entry::Occupied(mut entry) if entry.get().len() < MAX_PIPELINED => {
+                    entry.get_mut().push_back(request);
+                    return;
+                }
+                Entry::Occupied(_) => {
+                    drop(open);
+                    self.poison(peer);
+                    self.hangup.close(peer);
+                    return disposal::discard(request);
+                }
+            }
+        }
+        if self.recent.lock().insert(peer) {
+            self.newcomers.fetch_add(1, Ordering::Relaxed);
+        }
+        self.begin(request, peer);
+    }
+
+    fn begin(self: &Arc<Connections>, request: Request, peer: SocketAddr) {
+        if self.is_poisoned(peer) {
+            self.hangup.close(peer);
+            disposal::discard(request);
+            return self.ended(peer);
+        }
+        match judge::head(&request) {
+            Ok(head) => {
+                let peer = Peer {
+                    address: peer,
+                    local: self.local,
+                };
+                self.intake.take(Box::new(TinyExchange::new(
+                    request,
+                    head,
+                    peer,
+                    Arc::clone(self),
+                )));
+            }
+            Err(bad) => {
+                self.poison(peer);
+                self.refuser.refuse(request, peer, bad, self);
+            }
+        }
+    }
+
+    /// The exchange of `peer` has ended: the next one may begin, or all that wait are thrown away.
+    pub(super) fn ended(self: &Arc<Connections>, peer: SocketAddr) {
+        let next = {
+            let mut open = self.open.lock();
+            let next = open.get_mut(&peer).and_then(VecDeque::pop_front);
+            if next.is_none() {
+                open.remove(&peer);
+            }
+            next
+        };
+        if let Some(request) = next {
+            self.begin(request, peer);
+        }
+    }
+
+    /// Nothing more of this connection is to be honoured.
+    pub(super) fn poison(&self, peer: SocketAddr) {
+        let now = Instant::now();
+        let duration = if self.hangup.is_available() {
+            POISONED
+        } else {
+            POISONED_WITHOUT_HANGUP
+        };
+        let mut poisoned = self.poisoned.lock();
+        poisoned.retain(|_, until| *until > now);
+        poisoned.insert(peer, now + duration);
+    }
+
+    fn is_poisoned(&self, peer: SocketAddr) -> bool {
+        self.poisoned
+            .lock()
+            .get(&peer)
+            .is_some_and(|until| *until > Instant::now())
+    }
+
+    pub(super) fn hangup(&self) -> &Hangup {
+        &self.hangup
+    }
+
+    /// How many peers have been new so far. One that was forgotten counts again.
+    pub(super) fn newcomers(&self) -> u64 {
+        self.newcomers.load(Ordering::Relaxed)
+    }
+
+    /// Forgets who was seen; called now and then, so that the list stays as small as the traffic.
+    pub(super) fn forget_recent(&self) {
+        self.recent.lock().clear();
+    }
+
+    /// Ends the refuser's thread.
+    pub(super) fn shut_down(&self) {
+        self.refuser.shut_down();
+    }
+}

@@ -1,0 +1,79 @@
+//! Letting go of a tiny_http request whose body was not read.
+//!
+//! tiny_http allocates the whole announced remainder when the body is dropped: a few bytes with `Content-Length:
+//! 99999999999999` abort the process. A remainder that could do so is never dropped. Its connection is closed, and the
+//! request with its thread and two descriptors is given up; there is no way to get those back (tiny-http pull request 290).
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tiny_http::{Request, Response, StatusCode};
+
+use crate::message::framing::parse_length;
+
+/// A remainder up to this is dropped: the allocation is address space that is never touched, and small enough for
+/// machines that do not overcommit.
+const DROPPABLE: u64 = 256 * 1024 * 1024;
+
+static GIVEN_UP: AtomicU64 = AtomicU64::new(0);
+
+/// Whether a request with this many unread body bytes must not be dropped.
+pub(super) fn is_dangerous(unread: u64) -> bool {
+    unread > DROPPABLE
+}
+
+/// Lets go of a request that nobody looked at. Its connection should be closed before, or this waits for its body.
+pub(super) fn discard(request: Request) {
+    let lengths = request
+        .headers()
+        .iter()
+        .filter(|header| header.field.equiv("Content-Length"));
+    let largest = lengths
+        .map(|header| announced(header.value.as_str()))
+        .max()
+        .unwrap_or(0);
+    if is_dangerous(largest) {
+        give_up(request, 400, b"");
+    } else {
+        drop(request);
+    }
+}
+
+/// The length that tiny_http may have taken from a value, however odd.
+fn announced(value: &str) -> u64 {
+    let digits = value.trim().trim_start_matches('+');
+    parse_length(digits.as_bytes()).unwrap_or_else(|| {
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            u64::MAX
+        } else {
+            0
+        }
+    })
+}
+
+/// Answers `status` with `body`, which ends with the connection, and gives the request up. The caller closes the
+/// connection.
+pub(super) fn give_up(request: Request, status: u16, body: &[u8]) {
+    let count = GIVEN_UP.fetch_add(1, Ordering::Relaxed) + 1;
+    log::warn!(
+        "a body too large to be skipped was left unread; {count} tiny_http connections are stuck for good"
+    );
+    // This is the only call of tiny_http that lets go of the body's reader without dropping it.
+    let mut stream = request.upgrade("close", Response::empty(StatusCode(status)));
+    let _ = stream.write_all(body).and_then(|()| stream.flush());
+    std::mem::forget(stream);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tiny_http_may_read_as_a_length_counts() {
+        assert_eq!(announced("5"), 5);
+        assert_eq!(announced("+99999999999999"), 99_999_999_999_999);
+        assert_eq!(announced("99999999999999999999"), u64::MAX);
+        assert_eq!(announced("abc"), 0);
+        assert!(is_dangerous(announced("99999999999999")) && !is_dangerous(1024));
+    }
+}

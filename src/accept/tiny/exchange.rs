@@ -1,0 +1,189 @@
+//! A tiny_http request as an [`Exchange`].
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+
+use http::StatusCode;
+use tiny_http::Request;
+
+use crate::error::Cause;
+use crate::exchange::{BodyFault, Exchange, Peer, ResponseWriter};
+use crate::message::framing::Framing;
+use crate::message::head::{BodyLength, RequestHead, ResponseHead};
+
+use super::connections::Connections;
+use super::disposal;
+use super::judge::closes_itself;
+use super::writer::{Shape, TinyWriter};
+
+/// One request, from dispatch to answer.
+pub(super) struct TinyExchange {
+    /// `None` once answered.
+    request: Option<Request>,
+    head: RequestHead,
+    peer: Peer,
+    connections: Arc<Connections>,
+    /// What is left of the body; `None`: chunked, end not seen.
+    left: Option<u64>,
+}
+
+impl TinyExchange {
+    pub(super) fn new(
+        request: Request,
+        head: RequestHead,
+        peer: Peer,
+        connections: Arc<Connections>,
+    ) -> TinyExchange {
+        let left = head.framing.length();
+        TinyExchange {
+            request: Some(request),
+            head,
+            peer,
+            connections,
+            left,
+        }
+    }
+
+    fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == Some(0) || buffer.is_empty() {
+            return Ok(0);
+        }
+        let room = self.left.map_or(buffer.len(), |left| {
+            buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX))
+        });
+        let Some(request) = &mut self.request else {
+            return Err(BodyFault::Left.into_io());
+        };
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let count = request
+            .as_reader()
+            .read(buffer)
+            .map_err(|error| fault(&error).into_io())?;
+        match &mut self.left {
+            Some(_) if count == 0 => return Err(BodyFault::Left.into_io()),
+            Some(left) => *left -= count as u64,
+            // tiny_http's decoder gives 0 for the last chunk, and also when the connection ends within one.
+            None if count == 0
+                && self.connections.hangup().is_at_end(self.peer.address) == Some(true) =>
+            {
+                return Err(BodyFault::Left.into_io());
+            }
+            None if count == 0 => self.left = Some(0),
+            None => (),
+        }
+        Ok(count)
+    }
+
+    fn shape(&self, head: &ResponseHead, length: BodyLength, must_close: bool) -> Shape {
+        Shape {
+            version: self.head.version,
+            is_bodiless: head.is_bodiless(&self.head.method),
+            length,
+            announced: head.announced,
+            says_close: must_close || head.close || self.head.wants_close(),
+            hangs_up: (must_close || head.close || self.head.wants_close())
+                && !closes_itself(&self.head),
+        }
+    }
+}
+
+fn fault(error: &io::Error) -> BodyFault {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => BodyFault::TooSlow,
+        ErrorKind::InvalidInput => BodyFault::Malformed,
+        _ => BodyFault::Left,
+    }
+}
+
+impl Exchange for TinyExchange {
+    fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn body(&mut self) -> &mut dyn Read {
+        self
+    }
+
+    fn start(
+        mut self: Box<Self>,
+        head: &ResponseHead,
+        length: BodyLength,
+    ) -> io::Result<Box<dyn ResponseWriter>> {
+        let Some(request) = self.request.take() else {
+            return Err(io::Error::other("already answered"));
+        };
+        let peer = self.peer.address;
+        let is_unread = self.left != Some(0);
+        if is_unread {
+            // The rest of the body must not be taken for the next request, nor be waited for.
+            self.connections.poison(peer);
+            self.connections.hangup().stop_reading(peer);
+        }
+        let shape = self.shape(head, length, is_unread);
+        let connections = Arc::clone(&self.connections);
+        if disposal::is_dangerous(self.left.unwrap_or(0)) {
+            return Ok(Box::new(TinyWriter::giving_up(
+                request,
+                head,
+                peer,
+                connections,
+            )));
+        }
+        TinyWriter::start(request.into_writer(), head, shape, peer, connections)
+    }
+
+    fn abandon(mut self: Box<Self>) {
+        let Some(request) = self.request.take() else {
+            return;
+        };
+        let peer = self.peer.address;
+        self.connections.poison(peer);
+        self.connections.hangup().close(peer);
+        disposal::discard(request);
+        self.connections.ended(peer);
+    }
+}
+
+impl Read for TinyExchange {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_body(buffer)
+    }
+}
+
+impl Drop for TinyExchange {
+    /// Nobody answered: a panic, most likely. The client is told, and nothing of a half-read body is left over.
+    fn drop(&mut self) {
+        let Some(request) = self.request.take() else {
+            return;
+        };
+        let body: &[u8] = b"{\"message\":\"Something went wrong inside the proxy.\",\"status\":500,\"cause\":\"internal\"}\n";
+        let mut head = ResponseHead::new(StatusCode::INTERNAL_SERVER_ERROR);
+        head.fields.append("Content-Type", "application/json");
+        head.fields.append(
+            "Proxy-Status",
+            format!("tollgate; error={}", Cause::Internal.proxy_status()),
+        );
+        let last = Box::new(TinyExchange {
+            request: Some(request),
+            head: RequestHead {
+                framing: Framing::None,
+                ..self.head.clone()
+            },
+            peer: self.peer.clone(),
+            connections: Arc::clone(&self.connections),
+            left: self.left,
+        });
+        let length = BodyLength::Known(body.len() as u64);
+        if let Ok(mut writer) = last.start(&head, length)
+            && writer.write_all(body).is_ok()
+        {
+            let _ = writer.finish();
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Closing connections that tiny_http holds and gives nobody a handle for.
+//!
+//! The process asks the kernel for a second handle to its own socket (`pidfd_getfd` on itself, which needs no privilege but
+//! which some container profiles forbid). Where that is not possible, connections end when their timeout does.
+
+use std::fs;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use rustix::net::RecvFlags;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use socket2::Socket;
+
+/// Finds sockets by the address at their other end.
+pub(super) struct Hangup {
+    process: Option<OwnedFd>,
+    local_port: u16,
+}
+
+impl Hangup {
+    pub(super) fn new(local_port: u16) -> Hangup {
+        let hangup = Hangup {
+            process: pidfd_open(getpid(), PidfdFlags::empty()).ok(),
+            local_port,
+        };
+        if !hangup.is_available() {
+            log::warn!(
+                "this system does not let tollgate close client connections early (pidfd_getfd); they end by timeout"
+            );
+        }
+        hangup
+    }
+
+    /// Whether it can do anything at all.
+    pub(super) fn is_available(&self) -> bool {
+        let probe = |process| pidfd_getfd(process, 0, PidfdGetfdFlags::empty());
+        // Descriptor 0 may be closed (EBADF): the call itself is allowed then.
+        self.process
+            .as_ref()
+            .is_some_and(|process| !matches!(probe(process), Err(error) if is_forbidden(error)))
+    }
+
+    /// Ends the connection with FIN, both ways. What was written before still arrives.
+    pub(super) fn close(&self, peer: SocketAddr) {
+        if let Some(socket) = self.find(peer) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ends the connection with RST: for an answer that ends with its connection, FIN would look like its end.
+    pub(super) fn reset(&self, peer: SocketAddr) {
+        if let Some(socket) = self.find(peer)
+            && rustix::net::connect_unspec(&socket).is_err()
+        {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets reads end at once, so that dropping an unread body does not wait for it. Answers can still be written.
+    pub(super) fn stop_reading(&self, peer: SocketAddr) {
+        if let Some(socket) = self.find(peer) {
+            let _ = socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Whether the peer has closed its side and nothing is left to read. `None`: it cannot be told.
+    pub(super) fn is_at_end(&self, peer: SocketAddr) -> Option<bool> {
+        let socket = self.find(peer)?;
+        let mut byte = [0];
+        let peeked = rustix::net::recv(&socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        Some(match peeked {
+            Ok((count, _)) => count == 0,
+            Err(error) => error != rustix::io::Errno::AGAIN,
+        })
+    }
+
+    /// A handle of our own to the socket connected to `peer`.
+    fn find(&self, peer: SocketAddr) -> Option<Socket> {
+        let process = self.process.as_ref()?;
+        for entry in fs::read_dir("/proc/self/fd").ok()?.flatten() {
+            let is_socket = fs::read_link(entry.path())
+                .is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"socket:"));
+            if !is_socket {
+                continue;
+            }
+            let Some(number) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // The descriptor may be gone by now, or be another: the addresses decide.
+            let Ok(socket) =
+                pidfd_getfd(process, number, PidfdGetfdFlags::empty()).map(Socket::from)
+            else {
+                continue;
+            };
+            let address = |address: std::io::Result<socket2::SockAddr>| {
+                address.ok().and_then(|it| it.as_socket())
+            };
+            let is_it = address(socket.peer_addr()) == Some(peer)
+                && address(socket.local_addr())
+                    .is_some_and(|local| local.port() == self.local_port);
+            if is_it {
+                return Some(socket);
+            }
+        }
+        None
+    }
+}
+
+fn is_forbidden(error: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        error,
+        Errno::PERM | Errno::ACCESS | Errno::NOSYS | Errno::INVAL
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
+
+    fn pair() -> (TcpStream, TcpStream, Hangup) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let server = listener.accept().unwrap().0;
+        (client, server, Hangup::new(address.port()))
+    }
+
+    #[test]
+    fn a_close_is_seen_as_an_end() {
+        let (mut client, _server, hangup) = pair();
+        hangup.close(client.local_addr().unwrap());
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_reset_is_seen_as_an_error() {
+        let (mut client, _server, hangup) = pair();
+        hangup.reset(client.local_addr().unwrap());
+        assert_eq!(
+            client.read(&mut [0]).unwrap_err().kind(),
+            ErrorKind::ConnectionReset
+        );
+    }
+
+    #[test]
+    fn the_end_of_the_peer_is_noticed() {
+        let (client, _server, hangup) = pair();
+        let peer = client.local_addr().unwrap();
+        assert_eq!(hangup.is_at_end(peer), Some(false));
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(hangup.is_at_end(peer), Some(true));
+        assert_eq!(hangup.is_at_end("127.0.0.1:1".parse().unwrap()), None);
+    }
+}

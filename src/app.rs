@@ -1,0 +1,271 @@
+//! Builds every room from the configuration, starts the threads, and takes everything down again in order.
+//!
+//! No signals and no printing here: that is the command line's. Tests start it in their own process.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::accept::{self, BindError};
+use crate::admin::{self, Admin, AdminIntake, LoadView};
+use crate::config::model::Config;
+use crate::drain::{Drain, Flight, Phase};
+use crate::exchange::{Intake, Listener};
+use crate::health;
+use crate::logging::Logging;
+use crate::serve::Corridor;
+use crate::serve::snapshot::Snapshot;
+use crate::upstream::Upstream;
+
+/// How often the queue is searched for requests that waited too long.
+const TICK: Duration = Duration::from_millis(100);
+/// Idle connections are looked through every so many ticks: once a second.
+const REAP: u32 = 10;
+/// How often progress is told while draining.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// A running tollgate. Dropping it without [`Running::shut_down`] stops its threads without waiting for anything.
+pub struct Running {
+    drain: Drain,
+    traffic: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    corridor: Arc<Corridor>,
+    admin_intake: Option<Arc<AdminIntake>>,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why tollgate does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Bind(BindError),
+    /// A thread cannot be started.
+    Thread(io::Error),
+}
+
+/// How a shutdown ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything in flight was finished.
+    Clean,
+    /// The time was over, or a second signal came; this was cut.
+    Cut(Vec<Flight>),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Thread(error) => {
+                write!(
+                    f,
+                    "cannot start a thread: {error}; fewer server.workers or a higher limit help"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> StartError {
+        StartError::Bind(error)
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::Thread(error)
+    }
+}
+
+impl Running {
+    /// Starts without a log of its own; what is logged goes where the process sends it.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or a thread not be started; nothing is left running then.
+    pub fn start(config: Config) -> Result<Running, StartError> {
+        Running::start_with_log(config, None)
+    }
+
+    /// Starts; the status page tells how many lines `logging` had to drop.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_with_log(
+        config: Config,
+        logging: Option<Arc<Logging>>,
+    ) -> Result<Running, StartError> {
+        let server = config.server.clone();
+        // All sockets first: when one cannot be had, no thread was started in vain.
+        let listeners = open_all(&config)?;
+        let admin_listener = match &config.admin {
+            Some(admin) => Some((admin.clone(), accept::open(admin.listen, &config.server)?)),
+            None => None,
+        };
+        let drain = Drain::new();
+        let snapshot = Arc::new(Snapshot::new(Arc::new(config)));
+        let upstreams = snapshot.upstreams();
+        let corridor = Corridor::start(snapshot, &drain)?;
+        let mut running = Running {
+            drain: drain.clone(),
+            traffic: listeners
+                .iter()
+                .map(|listener| listener.local_addr())
+                .collect(),
+            admin: admin_listener
+                .as_ref()
+                .map(|(_, listener)| listener.local_addr()),
+            corridor: Arc::clone(&corridor),
+            admin_intake: None,
+            drain_delay: server.drain_delay,
+            drain_timeout: server.drain_timeout,
+            threads: Vec::new(),
+        };
+        running
+            .threads
+            .push(health::spawn(&upstreams, drain.clone())?);
+        running.threads.push(spawn_ticker(
+            Arc::clone(&corridor),
+            upstreams.clone(),
+            drain.clone(),
+        )?);
+        if let Some((settings, listener)) = admin_listener {
+            let load = load_view(Arc::clone(&corridor), logging);
+            let intake = Admin::new(settings, admin::view(&drain, upstreams, load)).start()?;
+            running.admin_intake = Some(Arc::clone(&intake));
+            running.listen("admin-listener", listener, intake)?;
+        }
+        for listener in listeners {
+            let intake: Arc<dyn Intake> = Arc::<Corridor>::clone(&corridor);
+            running.listen("listener", listener, intake)?;
+        }
+        Ok(running)
+    }
+
+    fn listen(
+        &mut self,
+        name: &str,
+        listener: Box<dyn Listener>,
+        intake: Arc<dyn Intake>,
+    ) -> io::Result<()> {
+        let drain = self.drain.clone();
+        let run = move || {
+            let address = listener.local_addr();
+            if let Err(error) = listener.run(intake, drain) {
+                log::error!("the listener on {address} has failed: {error}");
+            }
+        };
+        self.threads
+            .push(thread::Builder::new().name(name.into()).spawn(run)?);
+        Ok(())
+    }
+
+    /// The addresses that traffic comes in on, with the ports that were picked.
+    pub fn traffic(&self) -> &[SocketAddr] {
+        &self.traffic
+    }
+
+    /// The admin address.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The handle that stops everything.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Drains, then stops all threads. `progress` hears how many exchanges are in flight, at once and every second.
+    ///
+    /// Another thread may cut it short with [`Drain::advance`] to [`Phase::Stopped`].
+    pub fn shut_down(mut self, progress: &mut dyn FnMut(usize)) -> Outcome {
+        self.drain.advance(Phase::Leaving);
+        self.drain.sleep(self.drain_delay);
+        self.drain.advance(Phase::Draining);
+        let deadline = Instant::now() + self.drain_timeout;
+        let mut left = self.drain.in_flight();
+        while left > 0 && Instant::now() < deadline && !self.drain.is_stopped() {
+            progress(left);
+            left = self
+                .drain
+                .wait_idle(PROGRESS.min(deadline.saturating_duration_since(Instant::now())));
+        }
+        let cut = self.drain.flights();
+        if !cut.is_empty() {
+            // Workers may hang in backends and clients: nobody waits for them any more.
+            self.drain.advance(Phase::Stopped);
+            self.threads.clear();
+            return Outcome::Cut(cut);
+        }
+        self.corridor.shut_down();
+        self.drain.advance(Phase::Stopped);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        if let Some(intake) = &self.admin_intake {
+            intake.shut_down();
+        }
+        Outcome::Clean
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drain.advance(Phase::Stopped);
+    }
+}
+
+fn open_all(config: &Config) -> Result<Vec<Box<dyn Listener>>, BindError> {
+    config
+        .server
+        .listen
+        .iter()
+        .map(|address| accept::open(*address, &config.server))
+        .collect()
+}
+
+fn load_view(
+    corridor: Arc<Corridor>,
+    logging: Option<Arc<Logging>>,
+) -> Box<dyn Fn() -> LoadView + Send + Sync> {
+    Box::new(move || {
+        let load = corridor.load();
+        LoadView {
+            workers: load.workers,
+            busy: load.busy,
+            queued: load.queued,
+            queue: load.capacity,
+            log_lines_dropped: logging.as_ref().map_or(0, |logging| logging.dropped()),
+        }
+    })
+}
+
+/// The thread for what has to happen now and then.
+fn spawn_ticker(
+    corridor: Arc<Corridor>,
+    upstreams: Vec<Arc<Upstream>>,
+    drain: Drain,
+) -> io::Result<JoinHandle<()>> {
+    let work = move || {
+        let mut tick = 0;
+        while !drain.sleep(TICK) {
+            let now = Instant::now();
+            corridor.expire(now);
+            tick = (tick + 1) % REAP;
+            if tick == 0 {
+                upstreams
+                    .iter()
+                    .flat_map(|upstream| &upstream.backends)
+                    .for_each(|backend| backend.idle.reap(now));
+            }
+        }
+    };
+    thread::Builder::new().name("ticker".into()).spawn(work)
+}

@@ -1,0 +1,87 @@
+//! Which backend, and which next: an iterator of leases that skips what is unhealthy, ejected or tried already.
+//!
+//! The strategy's state sits behind one mutex per upstream, held for a pick only. What an attempt is worth is not decided
+//! here: `forward` takes the next lease, or does not.
+
+mod weighted;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::config::model::Strategy;
+use crate::upstream::Upstream;
+use crate::upstream::lease::Lease;
+
+use weighted::{Random, SmoothRoundRobin};
+
+/// Picks backends for one upstream.
+#[derive(Debug)]
+pub struct Balancer {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    RoundRobin(SmoothRoundRobin),
+    Random(Random),
+}
+
+impl Balancer {
+    /// A balancer for `upstream`'s strategy and weights.
+    pub fn new(upstream: &Upstream) -> Balancer {
+        let weights: Vec<u32> = upstream
+            .backends
+            .iter()
+            .map(|backend| backend.weight)
+            .collect();
+        let state = match upstream.settings.balance {
+            Strategy::RoundRobin => State::RoundRobin(SmoothRoundRobin::new(&weights)),
+            Strategy::Random => State::Random(Random::new(&weights)),
+        };
+        Balancer {
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Backends of `upstream` in the order in which one exchange is to try them.
+    pub fn candidates<'a>(&'a self, upstream: &'a Arc<Upstream>) -> Candidates<'a> {
+        Candidates {
+            balancer: self,
+            upstream,
+            tried: Vec::new(),
+        }
+    }
+
+    fn pick(&self, is_usable: impl Fn(usize) -> bool) -> Option<usize> {
+        match &mut *self.state.lock() {
+            State::RoundRobin(state) => state.pick(is_usable),
+            State::Random(state) => state.pick(is_usable, &mut rand::rng()),
+        }
+    }
+}
+
+/// Leases for the attempts of one exchange; never the same backend twice.
+#[derive(Debug)]
+pub struct Candidates<'a> {
+    balancer: &'a Balancer,
+    upstream: &'a Arc<Upstream>,
+    tried: Vec<usize>,
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = Lease;
+
+    fn next(&mut self) -> Option<Lease> {
+        let now = Instant::now();
+        let is_usable =
+            |index: usize| !self.tried.contains(&index) && self.upstream.skip(index, now).is_none();
+        let index = self.balancer.pick(is_usable)?;
+        self.tried.push(index);
+        Lease::new(self.upstream, index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! `tollgate run`: loads, starts, waits for a signal, drains.
+
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::Receiver;
+
+use crate::app::{Outcome, Running};
+use crate::config::model::Config;
+use crate::config::{self, Loaded};
+use crate::drain::{Drain, Phase};
+use crate::logging::{self, Logging};
+
+use super::signals::{self, Ask};
+use super::{Exit, Where, report};
+
+pub(super) fn run(place: &Where) -> Exit {
+    match config::load(&place.request()) {
+        Err(problems) => report(&problems),
+        Ok(Loaded { config, warnings }) => {
+            for warning in &warnings {
+                eprintln!("warning: {warning}");
+            }
+            serve(config, |_| ())
+        }
+    }
+}
+
+/// Runs `config` until a signal ends it. `greet` is called once everything listens.
+pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
+    let logging = match logging::start(&config.log) {
+        Ok(logging) => Arc::new(logging),
+        Err(error) => {
+            eprintln!("tollgate: {error}");
+            return Exit::Failure;
+        }
+    };
+    log_panics();
+    // Before anything listens: a signal in between must not kill what has begun.
+    let asks = match signals::listen() {
+        Ok(asks) => asks,
+        Err(error) => {
+            eprintln!("tollgate: cannot listen for signals: {error}");
+            return Exit::Failure;
+        }
+    };
+    let running = match Running::start_with_log(config, Some(Arc::clone(&logging))) {
+        Ok(running) => running,
+        Err(error) => {
+            eprintln!("tollgate: {error}");
+            return Exit::Failure;
+        }
+    };
+    announce(&running);
+    greet(&running);
+    wait(&asks, &logging);
+    let exit = drain(running, asks, &logging);
+    if let Some(logging) = Arc::into_inner(logging) {
+        logging.shut_down();
+    }
+    exit
+}
+
+fn announce(running: &Running) {
+    for address in running.traffic() {
+        eprintln!("tollgate: listening on http://{address}");
+    }
+    if let Some(address) = running.admin() {
+        eprintln!("tollgate: admin on http://{address}");
+    }
+}
+
+/// Blocks until a signal asks to stop.
+fn wait(asks: &Receiver<Ask>, logging: &Logging) {
+    for ask in asks {
+        match ask {
+            Ask::Stop => return,
+            Ask::ReopenLogs => logging.reopen(),
+        }
+    }
+}
+
+fn drain(running: Running, asks: Receiver<Ask>, logging: &Arc<Logging>) -> Exit {
+    let drain = running.drain().clone();
+    log::info!("draining");
+    watch_for_force(asks, drain, Arc::downgrade(logging));
+    let outcome = running.shut_down(&mut |left| eprintln!("draining: {left} in flight…"));
+    match outcome {
+        Outcome::Clean => {
+            eprintln!("tollgate: drained, all requests finished");
+            log::info!("drained");
+            Exit::Clean
+        }
+        Outcome::Cut(flights) => {
+            eprintln!("tollgate: stopped with {} in flight:", flights.len());
+            for flight in &flights {
+                eprintln!(
+                    "  cut after {:.1} s: {}",
+                    flight.since.elapsed().as_secs_f32(),
+                    flight.label
+                );
+            }
+            log::warn!("stopped with {} in flight", flights.len());
+            Exit::Cut
+        }
+    }
+}
+
+/// A second signal stops the wait. The thread ends with the process.
+fn watch_for_force(asks: Receiver<Ask>, drain: Drain, logging: std::sync::Weak<Logging>) {
+    let work = move || {
+        for ask in &asks {
+            match ask {
+                Ask::Stop => drain.advance(Phase::Stopped),
+                Ask::ReopenLogs => {
+                    if let Some(logging) = logging.upgrade() {
+                        logging.reopen();
+                    }
+                }
+            }
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("force".into()).spawn(work) {
+        log::error!("a second signal will not be noticed: {error}");
+    }
+}
+
+/// Panics go to the log, where they are escaped and bounded, with the thread's name and the place.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("a library's thread");
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = panic.payload_as_str().unwrap_or("no message");
+        log::error!("{name} panicked at {place}: {what}");
+    }));
+}

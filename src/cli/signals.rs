@@ -1,0 +1,46 @@
+//! Signals: INT, TERM and QUIT drain, a second one of them forces, USR1 reopens the logs.
+//!
+//! `ctrlc` listens for INT alone: with its `termination` feature it could not tell TERM from HUP.
+
+use std::io;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use signal_hook::consts::{SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Drain; when that is going on already, stop at once.
+    Stop,
+    /// Close the log file and open it anew.
+    ReopenLogs,
+}
+
+/// Starts listening. The channel gets one message per signal.
+pub(super) fn listen() -> io::Result<Receiver<Ask>> {
+    let (sender, receiver) = bounded(16);
+    let interrupted = sender.clone();
+    ctrlc::set_handler(move || pass_on(&interrupted, Ask::Stop)).map_err(io::Error::other)?;
+    let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGUSR1])?;
+    let work = move || {
+        for signal in signals.forever() {
+            pass_on(
+                &sender,
+                if signal == SIGUSR1 {
+                    Ask::ReopenLogs
+                } else {
+                    Ask::Stop
+                },
+            );
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(work)?;
+    Ok(receiver)
+}
+
+/// Sixteen unread signals say enough; more are dropped.
+fn pass_on(sender: &Sender<Ask>, ask: Ask) {
+    let _ = sender.try_send(ask);
+}

@@ -1,0 +1,350 @@
+//! Addresses: where to listen, backend URLs, host conditions; each text to value or the reason why not.
+//!
+//! Pure: resolves no name and opens nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::model::HostMatch;
+
+/// Message and hint.
+pub(super) type Fault = (String, String);
+
+fn fault<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Fault> {
+    Err((message.into(), hint.into()))
+}
+
+/// Parses `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` and `:8080`.
+///
+/// Without an address it is the loopback one: being reachable from elsewhere is never a default.
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, Fault> {
+    if text.starts_with("unix:") {
+        return fault(
+            "unix sockets need the reactor engine, which this version does not have",
+            "listen on an address and a port, as in \"127.0.0.1:8080\"",
+        );
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let example =
+        "write an address and a port, as in \"127.0.0.1:8080\", \"[::1]:8080\" or \":8080\"";
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return match text.parse::<u16>() {
+            Ok(port) => fault(
+                format!("\"{text}\" is not an address"),
+                format!("write \":{port}\" for port {port} on this machine"),
+            ),
+            Err(_) => fault(format!("\"{text}\" has no port"), example),
+        };
+    };
+    let Ok(port) = parse_port(port) else {
+        return fault(format!("\"{text}\" has no port from 0 to 65535"), example);
+    };
+    match host.to_ascii_lowercase().as_str() {
+        "" | "localhost" => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        "*" => fault(
+            format!("\"{text}\" is not an address"),
+            format!("write \"0.0.0.0:{port}\" for every IPv4 address of this machine"),
+        ),
+        host if host.contains("//") => fault(
+            format!("\"{text}\" is a URL, not an address to listen on"),
+            example,
+        ),
+        host => fault(
+            format!("cannot listen on \"{text}\": \"{host}\" is not an IP address"),
+            example,
+        ),
+    }
+}
+
+/// Only digits: `parse` alone would take `+80` too.
+fn parse_port(text: &str) -> Result<u16, ()> {
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit()) {
+        return Err(());
+    }
+    text.parse().map_err(|_| ())
+}
+
+/// Whether only this machine can connect to `address`.
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Whether the two cannot both be bound.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() != 0
+        && one.port() == other.port()
+        && (a == b || a.is_unspecified() || b.is_unspecified())
+}
+
+/// Host (lower case, without brackets) and port of a backend.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Target {
+    /// `host:port`, with brackets around an IPv6 address.
+    pub(super) fn id(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Whether a connection to this backend arrives at `listener`, as far as can be told without asking anyone.
+    pub(super) fn reaches(&self, listener: SocketAddr) -> bool {
+        let own = listener.ip().to_canonical();
+        let host = match self.host.as_str() {
+            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            host => host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
+        };
+        self.port == listener.port()
+            && host.is_some_and(|ip| ip == own || (ip.is_loopback() && own.is_unspecified()))
+    }
+}
+
+/// Parses `http://host`, `http://host:port`, `http://[::1]:port`, each perhaps with a `/` at the end.
+pub(super) fn parse_backend(text: &str) -> Result<Target, Fault> {
+    let example = "a backend is written \"http://host:port\"";
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let hint = format!("write \"http://{text}\"");
+        return fault(format!("backend \"{text}\" is not a URL"), hint);
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => {}
+        "https" => {
+            return fault(
+                "https backends are not available in this version",
+                "use http://, over a network that you trust",
+            );
+        }
+        _ => return fault(format!("backends speak http, not `{scheme}`"), example),
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    if authority.contains('@') {
+        // The message must not repeat what may be a password.
+        return fault("a backend URL cannot hold a user name or password", example);
+    }
+    if !matches!(tail, "" | "/") {
+        return fault(
+            format!("backend \"{text}\" has a path or query"),
+            format!("write \"http://{authority}\"; use `strip_prefix` of a route to change paths"),
+        );
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let port = match port.map(parse_port) {
+        None => 80,
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => {
+            let message = format!("backend \"{text}\" has no port from 1 to 65535");
+            return fault(message, example);
+        }
+    };
+    match parse_host(host) {
+        Some(host) => Ok(Target { host, port }),
+        None => fault(format!("backend \"{text}\" has no usable host"), example),
+    }
+}
+
+/// A host name or address in lower case; IPv6 addresses stand in brackets, which are removed.
+fn parse_host(host: &str) -> Option<String> {
+    if let Some(inside) = host.strip_prefix('[') {
+        let address: Ipv6Addr = inside.strip_suffix(']')?.parse().ok()?;
+        return Some(address.to_string());
+    }
+    is_host_name(host).then(|| host.to_ascii_lowercase())
+}
+
+/// Letters, digits, `-` and `_` in labels (RFC 1123, and the underscore that container networks use); a name whose
+/// last label is a number must be an IPv4 address, or a resolver would read it as one in an odd notation.
+fn is_host_name(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    let numeric = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.starts_with(|c: char| c.is_ascii_digit()) && is_number(last));
+    host.len() <= 253
+        && host.split('.').all(label)
+        && (!numeric || host.parse::<Ipv4Addr>().is_ok())
+}
+
+fn is_number(label: &str) -> bool {
+    label.chars().all(|c| c.is_ascii_digit())
+        || label
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// Parses `example.com` and `*.example.com`; the result is in lower case.
+pub(super) fn parse_host_match(text: &str) -> Result<HostMatch, Fault> {
+    let lower = text.to_ascii_lowercase();
+    if lower == "*" {
+        return fault("host \"*\" matches everything", "leave `host` out");
+    }
+    if let Some(suffix) = lower.strip_prefix('*') {
+        let name = suffix.strip_prefix('.').unwrap_or_default();
+        if is_host_name(name) {
+            return Ok(HostMatch::Suffix(suffix.to_owned()));
+        }
+    } else if lower.starts_with('[') {
+        if let Some(address) = parse_host(&lower) {
+            return Ok(HostMatch::Exact(format!("[{address}]")));
+        }
+    } else if is_host_name(&lower) {
+        return Ok(HostMatch::Exact(lower));
+    }
+    let hint = match lower.rsplit_once(':') {
+        Some((host, port)) if is_host_name(host) && parse_port(port).is_ok() => {
+            format!("write \"{host}\": hosts are compared without port")
+        }
+        _ => "write a name such as \"example.com\", or \"*.example.com\" for every name below it"
+            .to_owned(),
+    };
+    fault(format!("host \"{text}\" can never match"), hint)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn listen_forms() {
+        for (text, expected) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
+            (":8080", "127.0.0.1:8080"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("LOCALHOST:1", "127.0.0.1:1"),
+            ("[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(parse_listen(text).unwrap().to_string(), expected);
+        }
+        for (text, part) in [
+            ("unix:/run/x.sock", "reactor"),
+            ("8080", "is not an address"),
+            ("", "has no port"),
+            ("127.0.0.1", "has no port"),
+            ("127.0.0.1:", "no port from 0"),
+            ("127.0.0.1:+80", "no port from 0"),
+            (":65536", "no port from 0"),
+            ("*:80", "is not an address"),
+            ("http://127.0.0.1:80", "is a URL"),
+            ("example.com:80", "is not an IP address"),
+            ("::1:80:", "no port"),
+        ] {
+            let (message, hint) = parse_listen(text).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+            assert!(!hint.is_empty());
+        }
+    }
+
+    #[test]
+    fn collisions() {
+        let collide = |a: &str, b: &str| super::collide(a.parse().unwrap(), b.parse().unwrap());
+        assert!(collide("127.0.0.1:80", "127.0.0.1:80"));
+        assert!(collide("0.0.0.0:80", "127.0.0.1:80"));
+        assert!(collide("[::ffff:127.0.0.1]:80", "127.0.0.1:80"));
+        assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(!collide("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!collide("127.0.0.1:80", "127.0.0.1:81"));
+    }
+
+    #[test]
+    fn backends() {
+        for (text, id) in [
+            ("http://127.0.0.1:9001", "127.0.0.1:9001"),
+            ("HTTP://Web.Example:9001/", "web.example:9001"),
+            ("http://web", "web:80"),
+            ("http://my_service:1", "my_service:1"),
+            ("http://[::1]:9001", "[::1]:9001"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert_eq!(parse_backend(text).unwrap().id(), id);
+        }
+        for (text, part) in [
+            ("127.0.0.1:9001", "is not a URL"),
+            ("https://web", "not available"),
+            ("ftp://web", "speak http"),
+            ("http://web/path", "path or query"),
+            ("http://web?x", "path or query"),
+            ("http://", "no usable host"),
+            ("http://:80", "no usable host"),
+            ("http://web:0", "no port"),
+            ("http://web:", "no port"),
+            ("http://web:99999", "no port"),
+            ("http://256.1.1.1:80", "no usable host"),
+            ("http://127.1:80", "no usable host"),
+            ("http://[::1:80", "no usable host"),
+            ("http://::1:80", "no usable host"),
+            ("http://a b:80", "no usable host"),
+        ] {
+            let (message, _) = parse_backend(text).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+        let (message, hint) = parse_backend("http://me:hunter2@web").unwrap_err();
+        assert!(!message.contains("hunter2") && !hint.contains("hunter2"));
+    }
+
+    #[test]
+    fn own_address() {
+        let reaches =
+            |url: &str, own: &str| parse_backend(url).unwrap().reaches(own.parse().unwrap());
+        assert!(reaches("http://127.0.0.1:80", "127.0.0.1:80"));
+        assert!(reaches("http://localhost:80", "0.0.0.0:80"));
+        assert!(!reaches("http://127.0.0.1:81", "127.0.0.1:80"));
+        assert!(!reaches("http://10.0.0.1:80", "127.0.0.1:80"));
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(
+            parse_host_match("Example.COM"),
+            Ok(HostMatch::Exact("example.com".to_owned()))
+        );
+        assert_eq!(
+            parse_host_match("*.Example.com"),
+            Ok(HostMatch::Suffix(".example.com".to_owned()))
+        );
+        assert_eq!(
+            parse_host_match("[0::1]"),
+            Ok(HostMatch::Exact("[::1]".to_owned()))
+        );
+        for bad in [
+            "*",
+            "",
+            "*.",
+            "*example.com",
+            "a.*.com",
+            "example.com:80",
+            "a b",
+            "ä.de",
+            "x..y",
+        ] {
+            assert!(parse_host_match(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,20}|(http://)?[\\[\\]:.@/a-z0-9*]{0,20}") {
+            let _ = parse_listen(&text);
+            let _ = parse_backend(&text);
+            let _ = parse_host_match(&text);
+        }
+    }
+}

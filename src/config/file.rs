@@ -1,0 +1,162 @@
+//! The configuration as it was written: nothing filled in, every value with the place it came from.
+//!
+//! All forms (TOML, JSON, environment, command line) end up here; [`super::check`] turns this into
+//! [`super::model`]. Types only: no reading, no checking, no defaults.
+
+use std::time::Duration;
+
+use super::report::{At, Place};
+use super::secret::Secret;
+
+/// A value that may have been written.
+pub(crate) type Written<T> = Option<At<T>>;
+
+/// A whole configuration.
+#[derive(Debug, Default)]
+pub(crate) struct ConfigFile {
+    /// Stands for the source as a whole.
+    pub(crate) place: Place,
+    /// Where the configuration came from, for people.
+    pub(crate) origin: String,
+    /// `[server]`.
+    pub(crate) server: ServerFile,
+    /// `[admin]`.
+    pub(crate) admin: Option<AdminFile>,
+    /// `[log]`.
+    pub(crate) log: LogFile,
+    /// `[[upstream]]`.
+    pub(crate) upstreams: Vec<UpstreamFile>,
+    /// Upstreams were meant, but what was written is a problem that is already reported.
+    pub(crate) upstreams_broken: bool,
+    /// `[[route]]`.
+    pub(crate) routes: Vec<RouteFile>,
+}
+
+/// `[server]`.
+#[derive(Debug, Default)]
+pub(crate) struct ServerFile {
+    pub(crate) listen: Written<Vec<At<String>>>,
+    pub(crate) engine: Written<String>,
+    pub(crate) trusted_network: Written<bool>,
+    pub(crate) workers: Written<i64>,
+    pub(crate) queue: Written<i64>,
+    pub(crate) queue_timeout: Written<Duration>,
+    pub(crate) drain_timeout: Written<Duration>,
+    pub(crate) drain_delay: Written<Duration>,
+    pub(crate) trusted_proxies: Written<Vec<At<String>>>,
+    pub(crate) health_paths: Written<Vec<At<String>>>,
+    pub(crate) backend_header: Written<bool>,
+    pub(crate) limits: LimitsFile,
+    pub(crate) body_idle: Written<Duration>,
+    pub(crate) write_idle: Written<Duration>,
+}
+
+/// `[server.limits]`.
+#[derive(Debug, Default)]
+pub(crate) struct LimitsFile {
+    pub(crate) head: Written<u64>,
+    pub(crate) headers: Written<i64>,
+    pub(crate) target: Written<u64>,
+    pub(crate) body: Written<u64>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Default)]
+pub(crate) struct AdminFile {
+    pub(crate) place: Place,
+    pub(crate) listen: Written<String>,
+    pub(crate) token: Written<Secret>,
+    /// A token was asked for, but what was written is a problem that is already reported.
+    pub(crate) token_broken: bool,
+}
+
+/// `[log]`.
+#[derive(Debug, Default)]
+pub(crate) struct LogFile {
+    pub(crate) level: Written<String>,
+    pub(crate) stderr: Written<bool>,
+    pub(crate) file: Written<String>,
+    pub(crate) rotate_size: Written<u64>,
+    pub(crate) rotate_age: Written<Duration>,
+    pub(crate) keep: Written<i64>,
+    pub(crate) access: Written<bool>,
+}
+
+/// `[[upstream]]`.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamFile {
+    pub(crate) place: Place,
+    pub(crate) name: Written<String>,
+    pub(crate) balance: Written<String>,
+    pub(crate) backends: Written<Vec<BackendFile>>,
+    pub(crate) health: HealthFile,
+    pub(crate) ejection: EjectionFile,
+    pub(crate) retry: RetryFile,
+    pub(crate) timeouts: TimeoutsFile,
+}
+
+/// One entry of `backends`.
+#[derive(Debug, Default)]
+pub(crate) struct BackendFile {
+    pub(crate) place: Place,
+    pub(crate) id: Written<String>,
+    pub(crate) url: Written<String>,
+    pub(crate) weight: Written<i64>,
+    /// What was written is a problem that is already reported.
+    pub(crate) broken: bool,
+}
+
+/// `[upstream.health]`.
+#[derive(Debug, Default)]
+pub(crate) struct HealthFile {
+    pub(crate) enabled: Written<bool>,
+    pub(crate) path: Written<String>,
+    pub(crate) interval: Written<Duration>,
+    pub(crate) timeout: Written<Duration>,
+    pub(crate) fall: Written<i64>,
+    pub(crate) rise: Written<i64>,
+    pub(crate) expect_status: Written<Vec<At<String>>>,
+    pub(crate) expect_body: Written<String>,
+    pub(crate) max_interval: Written<Duration>,
+}
+
+/// `[upstream.ejection]`.
+#[derive(Debug, Default)]
+pub(crate) struct EjectionFile {
+    pub(crate) failures: Written<i64>,
+    pub(crate) window: Written<Duration>,
+    pub(crate) cooldown: Written<Duration>,
+    pub(crate) max_cooldown: Written<Duration>,
+}
+
+/// `[upstream.retry]`.
+#[derive(Debug, Default)]
+pub(crate) struct RetryFile {
+    pub(crate) attempts: Written<i64>,
+    pub(crate) slow: Written<bool>,
+}
+
+/// `[upstream.timeouts]`.
+#[derive(Debug, Default)]
+pub(crate) struct TimeoutsFile {
+    pub(crate) connect: Written<Duration>,
+    pub(crate) response: Written<Duration>,
+    pub(crate) idle: Written<Duration>,
+    pub(crate) total: Written<Duration>,
+}
+
+/// `[[route]]`.
+#[derive(Debug, Default)]
+pub(crate) struct RouteFile {
+    pub(crate) place: Place,
+    pub(crate) name: Written<String>,
+    pub(crate) host: Written<String>,
+    pub(crate) path: Written<String>,
+    pub(crate) upstream: Written<String>,
+    /// Service name and upstream name, in the order written.
+    pub(crate) services: Written<Vec<(String, At<String>)>>,
+    pub(crate) strip_prefix: Written<String>,
+    pub(crate) max_body: Written<u64>,
+    /// The destination or the match was written, but is a problem that is already reported.
+    pub(crate) broken: bool,
+}

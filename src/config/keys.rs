@@ -1,0 +1,198 @@
+//! Every key of the TOML form, table by table, and the ones that people will look for but this version lacks.
+//!
+//! Does not say what a key means: see [`super::model`]. A test keeps this list and the shipped file in step.
+
+use super::suggest;
+
+/// Tables (dotted, as in a header; empty for the top of the file) and their keys.
+pub(crate) const TABLES: [(&str, &[&str]); 14] = [
+    ("", &["server", "admin", "log", "upstream", "route"]),
+    (
+        "server",
+        &[
+            "listen",
+            "engine",
+            "trusted_network",
+            "workers",
+            "queue",
+            "queue_timeout",
+            "drain_timeout",
+            "drain_delay",
+            "trusted_proxies",
+            "health_paths",
+            "backend_header",
+            "limits",
+            "timeouts",
+        ],
+    ),
+    ("server.limits", &["head", "headers", "target", "body"]),
+    ("server.timeouts", &["body_idle", "write_idle"]),
+    ("admin", &["listen", "token", "token_file"]),
+    (
+        "log",
+        &[
+            "level",
+            "stderr",
+            "file",
+            "rotate_size",
+            "rotate_age",
+            "keep",
+            "access",
+        ],
+    ),
+    (
+        "upstream",
+        &[
+            "name", "balance", "backends", "health", "ejection", "retry", "timeouts",
+        ],
+    ),
+    ("upstream.backends", &["id", "url", "weight"]),
+    (
+        "upstream.health",
+        &[
+            "enabled",
+            "path",
+            "interval",
+            "timeout",
+            "fall",
+            "rise",
+            "expect_status",
+            "expect_body",
+            "max_interval",
+        ],
+    ),
+    (
+        "upstream.ejection",
+        &["failures", "window", "cooldown", "max_cooldown"],
+    ),
+    ("upstream.retry", &["attempts", "slow"]),
+    (
+        "upstream.timeouts",
+        &["connect", "response", "idle", "total"],
+    ),
+    (
+        "route",
+        &[
+            "name",
+            "match",
+            "upstream",
+            "services",
+            "strip_prefix",
+            "max_body",
+        ],
+    ),
+    ("route.match", &["host", "path"]),
+];
+
+const REACTOR: &str = "belongs to the reactor engine, which this version does not have";
+const LATER: &str = "is not available in this version";
+
+/// Keys that this version lacks, and why.
+const ABSENT: [(&str, &[&str], &str); 9] = [
+    ("", &["access_log"], LATER),
+    ("server", &["tls"], REACTOR),
+    (
+        "server.limits",
+        &["connections", "connections_per_client"],
+        REACTOR,
+    ),
+    (
+        "server.timeouts",
+        &["head", "keep_alive", "min_rate"],
+        REACTOR,
+    ),
+    ("upstream", &["tls", "sticky", "discovery"], LATER),
+    ("upstream.backends", &["tls"], LATER),
+    (
+        "route",
+        &[
+            "split",
+            "auth",
+            "allow",
+            "deny",
+            "rate_limit",
+            "cors",
+            "headers",
+            "cache",
+            "compress",
+            "timeouts",
+        ],
+        LATER,
+    ),
+    ("route.match", &["method"], LATER),
+    ("admin", &["tls"], LATER),
+];
+
+/// The keys of `table`.
+pub(crate) fn of(table: &str) -> &'static [&'static str] {
+    TABLES
+        .iter()
+        .find(|(name, _)| *name == table)
+        .map_or(&[], |(_, keys)| keys)
+}
+
+/// What a person calls `table`.
+pub(crate) fn title(table: &str) -> String {
+    match table {
+        "" => "at the top of the file".to_owned(),
+        "upstream.backends" => "in a backend".to_owned(),
+        "upstream" | "route" => format!("in [[{table}]]"),
+        table => format!("in [{table}]"),
+    }
+}
+
+/// Message and hint for a key that `table` does not have.
+pub(crate) fn unknown(table: &str, key: &str) -> (String, String) {
+    let title = title(table);
+    let absent = ABSENT
+        .iter()
+        .find(|(name, keys, _)| *name == table && keys.contains(&key));
+    if let Some((_, _, why)) = absent {
+        return (format!("`{key}` {title} {why}"), "leave it out".to_owned());
+    }
+    let message = format!("unknown key `{key}` {title}");
+    let known = of(table).iter().copied();
+    if suggest::nearest(key, known.clone()).is_none()
+        && let Some((owner, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&key))
+    {
+        let hint = format!("`{key}` belongs {}", self::title(owner));
+        return (message, hint);
+    }
+    (message, suggest::hint(key, "the keys here are", known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_get_the_best_hint() {
+        assert_eq!(
+            unknown("server", "lisen"),
+            (
+                "unknown key `lisen` in [server]".to_owned(),
+                "did you mean `listen`?".to_owned()
+            )
+        );
+        assert_eq!(
+            unknown("", "queue_timeout").1,
+            "`queue_timeout` belongs in [server]"
+        );
+        assert_eq!(
+            unknown("upstream.retry", "zebra").1,
+            "the keys here are: `attempts`, `slow`"
+        );
+        assert_eq!(
+            unknown("server.timeouts", "keep_alive").0,
+            "`keep_alive` in [server.timeouts] belongs to the reactor engine, which this version does not have"
+        );
+    }
+
+    #[test]
+    fn absent_keys_are_not_keys() {
+        for (table, absent, _) in ABSENT {
+            assert!(!of(table).is_empty(), "{table}");
+            assert!(absent.iter().all(|key| !of(table).contains(key)), "{table}");
+        }
+    }
+}

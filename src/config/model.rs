@@ -1,0 +1,294 @@
+//! The configuration as it is true: checked, with every default filled in.
+//!
+//! Rooms read only these types. How they were written (TOML, JSON, environment) and what was wrong with them
+//! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::secret::Secret;
+
+/// Everything a running tollgate was told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the configuration came from, for people: a path, `environment`, `command line`.
+    pub origin: String,
+    /// `[server]`: the traffic side.
+    pub server: Server,
+    /// `[admin]`: absent means no admin listener.
+    pub admin: Option<Admin>,
+    /// `[log]`.
+    pub log: Log,
+    /// `[[upstream]]`, in the order written; never empty.
+    pub upstreams: Vec<Upstream>,
+    /// `[[route]]`, in the order written; a config without routes gets one catch-all to the first upstream.
+    pub routes: Vec<Route>,
+}
+
+/// Which listener engine accepts connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// `tiny_http`: one thread per connection; for trusted networks.
+    TinyHttp,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Addresses to listen on (port 0: the system picks one). Default `127.0.0.1:8080`.
+    pub listen: Vec<SocketAddr>,
+    /// Default [`Engine::TinyHttp`].
+    pub engine: Engine,
+    /// Allows the tiny_http engine on a non-loopback address. Default false.
+    pub trusted_network: bool,
+    /// Worker threads. Default 256.
+    pub workers: usize,
+    /// Requests that may wait for a worker. Default 1024.
+    pub queue: usize,
+    /// How long one request may wait there. Default 5 s.
+    pub queue_timeout: Duration,
+    /// How long a drain may take before what is left is cut. Default 9 s.
+    pub drain_timeout: Duration,
+    /// After the signal: how long `/readyz` already fails while requests are still taken. Default 0 s.
+    pub drain_delay: Duration,
+    /// Peers whose X-Forwarded-* and X-Request-ID are believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Health endpoints answered on the traffic port, also with no backend up. Default none.
+    pub health_paths: Vec<HealthPath>,
+    /// Adds `X-Backend-Server: ID` to answers that came from a backend. Default false.
+    pub backend_header: bool,
+    /// `[server.limits]`.
+    pub limits: Limits,
+    /// `[server.timeouts]`.
+    pub timeouts: ClientTimeouts,
+}
+
+/// One health endpoint on the traffic port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthPath {
+    /// Exact path, starting with `/`.
+    pub path: String,
+    /// What it answers.
+    pub kind: HealthKind,
+}
+
+/// What a health endpoint tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthKind {
+    /// The process lives: always 200 `{"status": "ok"}`. Every configured path but `/_health`.
+    Process,
+    /// `/_health`: 200 `healthy` or 503 `unhealthy` with the list of backends.
+    Backends,
+}
+
+/// `[server.limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of request line and header fields together. Default 32 KiB.
+    pub head: u64,
+    /// Number of header fields. Default 100.
+    pub headers: usize,
+    /// Bytes of the request-target. Default 8 KiB.
+    pub target: usize,
+    /// Bytes of a request body. Default 64 MiB. A route's `max_body` wins.
+    pub body: u64,
+}
+
+/// `[server.timeouts]`: what a client may take its time for.
+#[derive(Debug, Clone)]
+pub struct ClientTimeouts {
+    /// Between two reads of a client (head, body or idle connection): the tiny_http engine has only this one. Default 30 s.
+    pub body_idle: Duration,
+    /// Until a slow reader takes more of an answer. Default 30 s.
+    pub write_idle: Duration,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Default `127.0.0.1:9180`.
+    pub listen: SocketAddr,
+    /// Bearer token for `/_proxy/status`; none means open.
+    pub token: Option<Secret>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Lines below this level are not written. Default `info`.
+    pub level: log::LevelFilter,
+    /// Write to standard error. Default true.
+    pub stderr: bool,
+    /// Write to this file too. Default none.
+    pub file: Option<PathBuf>,
+    /// Rotate when the file reaches this many bytes; 0 = never. Default 10 MiB.
+    pub rotate_size: u64,
+    /// Rotate when the file is this old; zero = never. Default zero.
+    pub rotate_age: Duration,
+    /// Rotated files kept. Default 5.
+    pub keep: usize,
+    /// One line per exchange. Default true.
+    pub access: bool,
+}
+
+/// `[[upstream]]`: a named group of backends.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Unique name.
+    pub name: String,
+    /// Default round robin.
+    pub balance: Strategy,
+    /// Never empty; ids are unique within the upstream.
+    pub backends: Vec<Backend>,
+    /// `[upstream.health]`.
+    pub health: Health,
+    /// `[upstream.ejection]`.
+    pub ejection: Ejection,
+    /// `[upstream.retry]`.
+    pub retry: Retry,
+    /// `[upstream.timeouts]`.
+    pub timeouts: UpstreamTimeouts,
+}
+
+/// How the next backend is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// Weighted random.
+    Random,
+}
+
+/// One server of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// As given, else `host:port`.
+    pub id: String,
+    /// Host name or address literal, without brackets.
+    pub host: String,
+    /// TCP port. Default 80.
+    pub port: u16,
+    /// Share of the traffic, 1 to 1000. Default 1.
+    pub weight: u32,
+}
+
+/// `[upstream.health]`: active probes.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// Probes on or off. Default on.
+    pub enabled: bool,
+    /// `GET` this; none: a TCP connect is enough. Default none.
+    pub path: Option<String>,
+    /// Between probes of a backend that is up. Default 2 s.
+    pub interval: Duration,
+    /// For the whole probe. Default 1 s.
+    pub timeout: Duration,
+    /// Failed probes in a row until `unreachable`. Default 3.
+    pub fall: u32,
+    /// Good probes in a row until `healthy` again. Default 2.
+    pub rise: u32,
+    /// Status codes that count as good, ranges included at both ends. Default 200–399.
+    pub expect_status: Vec<(u16, u16)>,
+    /// The first 64 KiB of the body must contain this text. Default none.
+    pub expect_body: Option<String>,
+    /// While down, the interval doubles with every probe up to this. Default 30 s.
+    pub max_interval: Duration,
+}
+
+/// `[upstream.ejection]`: judged from live traffic.
+#[derive(Debug, Clone, Copy)]
+pub struct Ejection {
+    /// Failures within `window` that eject a backend; 0 = never. Default 3.
+    pub failures: u32,
+    /// Default 10 s.
+    pub window: Duration,
+    /// First time out of the rotation; doubles with each ejection in a row. Default 10 s.
+    pub cooldown: Duration,
+    /// Bound of that doubling; never below `cooldown`. Default 60 s.
+    pub max_cooldown: Duration,
+}
+
+/// `[upstream.retry]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// Attempts after the first. Default 2.
+    pub attempts: u32,
+    /// Also retry idempotent requests when a backend is too slow to answer. Default false.
+    pub slow: bool,
+}
+
+/// `[upstream.timeouts]`.
+#[derive(Debug, Clone, Copy)]
+pub struct UpstreamTimeouts {
+    /// Until connected. Default 1 s.
+    pub connect: Duration,
+    /// From the last request byte until the response head. Default 30 s.
+    pub response: Duration,
+    /// Between body bytes, both directions. Default 60 s.
+    pub idle: Duration,
+    /// One attempt as a whole, body included; none = no limit. Default none.
+    pub total: Option<Duration>,
+}
+
+/// `[[route]]`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Unique name; `route-N` when none was given.
+    pub name: String,
+    /// Which hosts match.
+    pub host: HostMatch,
+    /// Which paths match.
+    pub path: PathMatch,
+    /// Where matching requests go.
+    pub to: RouteTo,
+    /// Removed from the front of the path before forwarding, with a `/` kept. Default none.
+    pub strip_prefix: Option<String>,
+    /// Bytes of a request body on this route; none = the server's limit.
+    pub max_body: Option<u64>,
+}
+
+/// Host condition of a route; always lower case, without port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostMatch {
+    /// No condition.
+    Any,
+    /// This host.
+    Exact(String),
+    /// `*.example.com`: one label or more before the suffix, which is kept with its leading dot.
+    Suffix(String),
+}
+
+/// Path condition of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathMatch {
+    /// The path starts with this; on a `/` boundary unless the prefix ends with `/`.
+    Prefix(String),
+    /// A pattern with parameters such as `/items/{service}`; the rest of the path may follow the last segment.
+    Pattern(Vec<Segment>),
+}
+
+/// One segment of a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// This text.
+    Literal(String),
+    /// `{name}`: any one non-empty segment.
+    Parameter(String),
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteTo {
+    /// To the upstream with this index in [`Config::upstreams`].
+    Upstream(usize),
+    /// The path parameter picks the upstream: `services = { books = "web" }`.
+    Services {
+        /// Name of the parameter in the pattern.
+        parameter: String,
+        /// Service name and index of its upstream.
+        table: Vec<(String, usize)>,
+    },
+}

@@ -1,0 +1,421 @@
+//! Where configurations are looked for, what the whole way from text to value yields, and that nothing panics.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::model::{HostMatch, PathMatch, RouteTo, Segment, Strategy as Balance};
+use super::*;
+
+const MINIMAL: &str = "[[upstream]]\nname = \"web\"\nbackends = [\"http://127.0.0.1:9001\"]\n";
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+/// A directory with files in it, and a request that looks there.
+fn place(files: &[(&str, &str)]) -> (tempfile::TempDir, Request) {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    let working_dir = directory.path().to_owned();
+    (
+        directory,
+        Request {
+            working_dir,
+            ..Request::default()
+        },
+    )
+}
+
+fn problems(text: &str) -> String {
+    load_str("t.toml", text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_default() {
+    let loaded = load_str("t.toml", MINIMAL).unwrap();
+    assert!(loaded.warnings.is_empty());
+    let config = loaded.config;
+    assert_eq!(config.origin, "t.toml");
+    let server = &config.server;
+    assert_eq!(server.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((server.workers, server.queue), (256, 1024));
+    assert_eq!(server.queue_timeout, Duration::from_secs(5));
+    assert_eq!(server.drain_timeout, Duration::from_secs(9));
+    assert_eq!(server.drain_delay, Duration::ZERO);
+    assert!(!server.trusted_network && !server.backend_header);
+    assert!(server.trusted_proxies.is_empty() && server.health_paths.is_empty());
+    assert_eq!((server.limits.head, server.limits.headers), (32 << 10, 100));
+    assert_eq!(
+        (server.limits.target, server.limits.body),
+        (8 << 10, 64 << 20)
+    );
+    assert_eq!(server.timeouts.body_idle, Duration::from_secs(30));
+    assert_eq!(server.timeouts.write_idle, Duration::from_secs(30));
+    assert!(config.admin.is_none());
+    assert_eq!(config.log.level, log::LevelFilter::Info);
+    assert!(config.log.stderr && config.log.access && config.log.file.is_none());
+    assert_eq!((config.log.rotate_size, config.log.keep), (10 << 20, 5));
+    assert_eq!(config.log.rotate_age, Duration::ZERO);
+}
+
+#[test]
+fn every_default_of_an_upstream() {
+    let config = load_str("t.toml", MINIMAL).unwrap().config;
+    let upstream = &config.upstreams[0];
+    assert_eq!(upstream.balance, Balance::RoundRobin);
+    assert_eq!(upstream.backends[0].id, "127.0.0.1:9001");
+    assert_eq!(upstream.backends[0].weight, 1);
+    let health = &upstream.health;
+    assert!(health.enabled && health.path.is_none() && health.expect_body.is_none());
+    assert_eq!(
+        (health.interval, health.timeout),
+        (Duration::from_secs(2), Duration::from_secs(1))
+    );
+    assert_eq!((health.fall, health.rise), (3, 2));
+    assert_eq!(health.expect_status, [(200, 399)]);
+    assert_eq!(health.max_interval, Duration::from_secs(30));
+    let ejection = upstream.ejection;
+    assert_eq!(
+        (ejection.failures, ejection.window),
+        (3, Duration::from_secs(10))
+    );
+    assert_eq!(ejection.cooldown, Duration::from_secs(10));
+    assert_eq!(ejection.max_cooldown, Duration::from_secs(60));
+    assert_eq!((upstream.retry.attempts, upstream.retry.slow), (2, false));
+    let timeouts = upstream.timeouts;
+    assert_eq!(
+        (timeouts.connect, timeouts.response),
+        (Duration::from_secs(1), Duration::from_secs(30))
+    );
+    assert_eq!(
+        (timeouts.idle, timeouts.total),
+        (Duration::from_secs(60), None)
+    );
+    let route = &config.routes[0];
+    assert_eq!(
+        (route.name.as_str(), &route.host),
+        ("default", &HostMatch::Any)
+    );
+    assert_eq!(
+        (&route.path, &route.to),
+        (&PathMatch::Prefix("/".to_owned()), &RouteTo::Upstream(0))
+    );
+}
+
+#[test]
+fn routes_become_true() {
+    let text = format!(
+        "{MINIMAL}[[upstream]]\nname = \"api\"\nbackends = [\"http://h:1\"]\n\
+         [[route]]\nmatch = {{ host = \"*.Example.com\", path = \"/api/\" }}\nupstream = \"api\"\n\
+         strip_prefix = \"/api/\"\nmax_body = \"1GiB\"\n\
+         [[route]]\nname = \"items\"\nmatch = {{ path = \"/v1/items/{{service}}\" }}\nstrip_prefix = \"/v1\"\n\
+         services = {{ zoo = \"web\", books = \"api\" }}\n"
+    );
+    let config = load_str("t.toml", &text).unwrap().config;
+    let [api, items] = config.routes.as_slice() else {
+        panic!("two routes");
+    };
+    assert_eq!(api.name, "route-1");
+    assert_eq!(api.host, HostMatch::Suffix(".example.com".to_owned()));
+    assert_eq!(api.strip_prefix.as_deref(), Some("/api"));
+    assert_eq!(
+        (api.max_body, &api.to),
+        (Some(1 << 30), &RouteTo::Upstream(1))
+    );
+    let PathMatch::Pattern(segments) = &items.path else {
+        panic!("a pattern");
+    };
+    assert_eq!(segments[2], Segment::Parameter("service".to_owned()));
+    let table = vec![("zoo".to_owned(), 0), ("books".to_owned(), 1)];
+    let parameter = "service".to_owned();
+    assert_eq!(items.to, RouteTo::Services { parameter, table });
+}
+
+#[test]
+fn order_of_places() {
+    let port = |port: u16| format!("[server]\nlisten = \":{port}\"\n{MINIMAL}");
+    let env = "PROXY_PORT=4\nBACKEND_1=http://127.0.0.1:9001\n";
+    let json = "{\"port\": 5, \"backends\": [{\"url\": \"http://127.0.0.1:9001\"}]}";
+    let (_directory, mut request) = place(&[
+        ("a.toml", &port(1)),
+        ("b.toml", &port(2)),
+        ("tollgate.toml", &port(3)),
+        (".env", env),
+        ("c.json", json),
+    ]);
+    let found = |request: &Request| {
+        let config = load(request).unwrap().config;
+        (config.server.listen[0].port(), config.origin)
+    };
+    assert_eq!(found(&request), (3, "tollgate.toml".to_owned()));
+    request.environment = environment(&[("TOLLGATE_CONFIG", "b.toml"), ("BACKEND_1", "http://x")]);
+    assert_eq!(found(&request), (2, "b.toml".to_owned()));
+    request.env_file = Some(PathBuf::from(".env"));
+    assert_eq!(found(&request), (4, ".env".to_owned()));
+    request.config = Some(PathBuf::from("a.toml"));
+    assert_eq!(found(&request), (1, "a.toml".to_owned()));
+    request.config = Some(PathBuf::from("c.json"));
+    assert_eq!(found(&request), (5, "c.json".to_owned()));
+    request.listen = strings(&[":6"]);
+    assert_eq!(found(&request).0, 6);
+    request.to = strings(&[":9001"]);
+    assert!(
+        load(&request)
+            .unwrap_err()
+            .to_string()
+            .contains("cannot be used together")
+    );
+    (request.config, request.env_file) = (None, None);
+    assert_eq!(found(&request), (6, "command line".to_owned()));
+}
+
+#[test]
+fn environment_as_the_last_place() {
+    let (directory, mut request) = place(&[(".env", "OTHER=1\nnot a line\n")]);
+    let text = load(&request).unwrap_err().to_string();
+    assert!(
+        text.contains("looked for --config") && text.contains("hint: "),
+        "{text}"
+    );
+    request.environment = environment(&[("BACKEND_7", "http://127.0.0.1:9007")]);
+    let config = load(&request).unwrap().config;
+    assert_eq!(
+        (
+            config.origin.as_str(),
+            config.upstreams[0].backends[0].id.as_str()
+        ),
+        ("environment", "backend7")
+    );
+    fs::write(
+        directory.path().join(".env"),
+        "BACKEND_1=http://127.0.0.1:9001\n",
+    )
+    .unwrap();
+    let config = load(&request).unwrap().config;
+    assert_eq!(
+        (config.origin.as_str(), config.upstreams[0].backends.len()),
+        (".env", 2)
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let (_directory, mut request) = place(&[]);
+    fs::create_dir(request.working_dir.join("folder.toml")).unwrap();
+    fs::write(request.working_dir.join("bytes.toml"), b"a = 1\n\xff").unwrap();
+    for (file, why) in [
+        ("none.toml", "--config: \"none.toml\" does not exist"),
+        ("folder.toml", "--config: \"folder.toml\" is a directory"),
+        (
+            "bytes.toml",
+            "--config: \"bytes.toml\" is not UTF-8 text (line 2)",
+        ),
+    ] {
+        request.config = Some(PathBuf::from(file));
+        let text = load(&request).unwrap_err().to_string();
+        assert!(text.contains(why), "{text}");
+    }
+    request.config = None;
+    request.environment = environment(&[("TOLLGATE_CONFIG", "gone.toml")]);
+    let text = load(&request).unwrap_err().to_string();
+    assert!(
+        text.starts_with("environment variable TOLLGATE_CONFIG: \"gone.toml\" does not exist"),
+        "{text}"
+    );
+    request.env_file = Some(PathBuf::from("gone.env"));
+    let text = load(&request).unwrap_err().to_string();
+    assert!(
+        text.starts_with("--env-file: \"gone.env\" does not exist"),
+        "{text}"
+    );
+}
+
+#[test]
+fn command_line_alone() {
+    let request = Request {
+        listen: strings(&[":8080", "localhost:0"]),
+        to: strings(&[":9001", "web:9002", "http://[::1]:9003"]),
+        ..Request::default()
+    };
+    let config = load(&request).unwrap().config;
+    let listen: Vec<String> = config
+        .server
+        .listen
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(listen, ["127.0.0.1:8080", "127.0.0.1:0"]);
+    let ids: Vec<&str> = config.upstreams[0]
+        .backends
+        .iter()
+        .map(|b| b.id.as_str())
+        .collect();
+    assert_eq!(ids, ["127.0.0.1:9001", "web:9002", "[::1]:9003"]);
+    let request = Request {
+        listen: strings(&["0.0.0.0:80"]),
+        to: strings(&["https://web"]),
+        ..Request::default()
+    };
+    let text = load(&request).unwrap_err().to_string();
+    assert!(
+        text.contains("--listen 0.0.0.0:80: ") && text.contains("--to https://web: "),
+        "{text}"
+    );
+    assert!(text.ends_with("2 problems"));
+}
+
+#[test]
+fn variables_and_tokens() {
+    let text = format!(
+        "[server]\nlisten = \":${{PORT:-8085}}\"\nworkers = \"${{WORKERS}}\"\n[admin]\ntoken_file = \"t/token\"\n{MINIMAL}"
+    );
+    let (directory, mut request) = place(&[("x.env", "WORKERS=7\nPORT=1\n")]);
+    fs::create_dir(directory.path().join("sub")).unwrap();
+    fs::create_dir(directory.path().join("sub/t")).unwrap();
+    fs::write(directory.path().join("sub/x.toml"), &text).unwrap();
+    fs::write(directory.path().join("sub/t/token"), "hunter2\n").unwrap();
+    request.config = Some(PathBuf::from("sub/x.toml"));
+    request.environment = environment(&[("WORKERS", "5"), ("TOLLGATE_ADMIN_TOKEN", "other")]);
+    let config = load(&request).unwrap().config;
+    assert_eq!(
+        (config.server.listen[0].port(), config.server.workers),
+        (8085, 5)
+    );
+    assert!(config.admin.unwrap().token.unwrap().matches(b"hunter2"));
+    request.environment.remove("WORKERS");
+    request.env_file = Some(PathBuf::from("x.env"));
+    let config = load(&request).unwrap().config;
+    assert_eq!(
+        (config.server.listen[0].port(), config.server.workers),
+        (1, 7)
+    );
+
+    fs::write(
+        directory.path().join("sub/x.toml"),
+        format!("[admin]\n{MINIMAL}"),
+    )
+    .unwrap();
+    let config = load(&request).unwrap().config;
+    assert!(config.admin.unwrap().token.unwrap().matches(b"other"));
+    request.environment = environment(&[("TOLLGATE_ADMIN_TOKEN", " ")]);
+    let text = load(&request).unwrap_err().to_string();
+    assert!(
+        text.starts_with("environment variable TOLLGATE_ADMIN_TOKEN: `token` is empty"),
+        "{text}"
+    );
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    for line in [
+        "token = \"hunter2\"\ntoken = \"hunter2\"",
+        "token = \"hunter2",
+        "token = [\"hunter2\"]",
+        "token = \"hun ter2\"",
+        "token = \"\"\"\nhunter2\\q\"\"\"",
+        "tokn = 1\nlisten = \"0.0.0.0:1\"\ntoken = \"${NONE:-hunter2}${NONE}\"",
+        "token = \"hunter2\"\ntoken_file = \"x\"",
+    ] {
+        let text = problems(&format!("[admin]\n{line}\n{MINIMAL}"));
+        assert!(
+            !text.contains("hunter2") && !text.contains("hun ter2"),
+            "{text}"
+        );
+    }
+    let text = problems(&MINIMAL.replace("127", "me:hunter2@127"));
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn warnings_do_no_harm() {
+    let text = format!(
+        "[server]\nlisten = \":9001\"\n{MINIMAL}[upstream.health]\ninterval = \"1s\"\ntimeout = \"3s\"\n[upstream.retry]\nattempts = 1\n"
+    );
+    let warnings = load_str("t.toml", &text).unwrap().warnings;
+    let messages: Vec<&str> = warnings
+        .iter()
+        .map(|warning| warning.message.as_str())
+        .collect();
+    assert_eq!(
+        messages,
+        [
+            "backend 127.0.0.1:9001 is this proxy itself, which listens on 127.0.0.1:9001",
+            "the health `interval` is shorter than the `timeout`: a slow backend is probed late",
+            "1 retries need 2 backends, and there is 1",
+        ]
+    );
+}
+
+#[test]
+fn a_binary_file_gives_few_problems() {
+    let text = "\u{1}=\u{2}\n".repeat(10_000);
+    assert!(load_str("t.toml", &text).unwrap_err().0.len() <= 10);
+    for text in [
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{a=".repeat(100_000)),
+        format!("a{} = 1", ".a".repeat(100_000)),
+        (0..100_000).map(|n| format!("a{n} = 1\n")).collect(),
+    ] {
+        assert!(load_str("t.toml", &text).unwrap_err().0.len() <= 201);
+    }
+}
+
+fn shipped() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/tollgate.toml")).unwrap()
+}
+
+#[test]
+fn the_shipped_file_shows_every_key() {
+    let text = shipped();
+    for (table, known) in keys::TABLES {
+        for key in known {
+            let shown = text.contains(&format!("{key} = "))
+                || text.contains(&format!("{table}.{key}]"))
+                || text.contains(&format!("[{key}]"));
+            assert!(
+                shown,
+                "`{key}` of [{table}] is missing in config/tollgate.toml"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = load_str("t.toml", &String::from_utf8_lossy(&bytes)).map_err(|problems| problems.to_string());
+    }
+
+    #[test]
+    fn mutated_files_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0..6usize, "[\\[\\]{}=\"'.,#$a-z0-9\n/:-]{0,6}"), 1..6),
+    ) {
+        let mut text: Vec<char> = shipped().replace("\n# ", "\n").replace("\n#", "\n").chars().collect();
+        for (index, removed, added) in changes {
+            let at = index.index(text.len());
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, added.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let _ = load_str("t.toml", &text).map_err(|problems| problems.to_string());
+        let changed = format!("{MINIMAL}{text}");
+        let _ = load_str("t.toml", &changed).map_err(|problems| problems.to_string());
+    }
+}

@@ -1,0 +1,203 @@
+//! Draining: the stop flag that everyone reads, and the register of what is still in flight.
+//!
+//! It decides nothing and kills nothing: `serve` refuses new exchanges when it says so, and `app` waits on it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// How far the shutdown has come. Only ever moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Business as usual.
+    Serving,
+    /// `/readyz` fails already, requests are still taken (`drain_delay`).
+    Leaving,
+    /// New exchanges are refused, those in flight finish.
+    Draining,
+    /// Nothing is waited for any more; every thread ends.
+    Stopped,
+}
+
+/// A shared handle; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Drain {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    phase: AtomicU8,
+    next: AtomicU64,
+    flights: Mutex<HashMap<u64, Flight>>,
+    changed: Condvar,
+}
+
+/// One exchange that is being worked on.
+#[derive(Debug, Clone)]
+pub struct Flight {
+    /// What people see when it is cut: method, target and client.
+    pub label: String,
+    /// When it was taken.
+    pub since: Instant,
+}
+
+/// Counts an exchange as in flight until dropped.
+#[derive(Debug)]
+pub struct FlightGuard {
+    inner: Arc<Inner>,
+    id: u64,
+}
+
+impl Drain {
+    /// A new one, serving.
+    pub fn new() -> Drain {
+        Drain::default()
+    }
+
+    /// Where the shutdown stands.
+    pub fn phase(&self) -> Phase {
+        match self.inner.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Leaving,
+            2 => Phase::Draining,
+            _ => Phase::Stopped,
+        }
+    }
+
+    /// Moves on to `phase`; an earlier phase than the current one changes nothing.
+    pub fn advance(&self, phase: Phase) {
+        self.inner.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        // The lock orders the change before any wait that has read the old phase.
+        drop(self.inner.flights.lock());
+        self.inner.changed.notify_all();
+    }
+
+    /// Whether new exchanges are to be refused.
+    pub fn is_draining(&self) -> bool {
+        self.phase() >= Phase::Draining
+    }
+
+    /// Whether threads are to end.
+    pub fn is_stopped(&self) -> bool {
+        self.phase() == Phase::Stopped
+    }
+
+    /// Registers an exchange.
+    pub fn enter(&self, label: String) -> FlightGuard {
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        self.inner.flights.lock().insert(
+            id,
+            Flight {
+                label,
+                since: Instant::now(),
+            },
+        );
+        FlightGuard {
+            inner: Arc::clone(&self.inner),
+            id,
+        }
+    }
+
+    /// How many exchanges are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.inner.flights.lock().len()
+    }
+
+    /// What is in flight, oldest first.
+    pub fn flights(&self) -> Vec<Flight> {
+        let mut flights: Vec<Flight> = self.inner.flights.lock().values().cloned().collect();
+        flights.sort_by_key(|flight| flight.since);
+        flights
+    }
+
+    /// Waits until nothing is in flight, the phase is [`Phase::Stopped`], or `patience` is over, whichever comes first.
+    /// Returns how many are left.
+    pub fn wait_idle(&self, patience: Duration) -> usize {
+        let deadline = Instant::now() + patience;
+        let mut flights = self.inner.flights.lock();
+        while !flights.is_empty() && !self.is_stopped() {
+            if self
+                .inner
+                .changed
+                .wait_until(&mut flights, deadline)
+                .timed_out()
+            {
+                break;
+            }
+        }
+        flights.len()
+    }
+
+    /// Sleeps for `duration`, or less when the phase becomes [`Phase::Stopped`]. Returns whether it is stopped.
+    pub fn sleep(&self, duration: Duration) -> bool {
+        self.sleep_until_phase(duration, Phase::Stopped)
+    }
+
+    /// Sleeps for `duration`, or less when at least `phase` is reached. Returns whether it is.
+    pub fn sleep_until_phase(&self, duration: Duration, phase: Phase) -> bool {
+        let deadline = Instant::now() + duration;
+        let mut flights = self.inner.flights.lock();
+        while self.phase() < phase {
+            if self
+                .inner
+                .changed
+                .wait_until(&mut flights, deadline)
+                .timed_out()
+            {
+                break;
+            }
+        }
+        self.phase() >= phase
+    }
+}
+
+impl Drop for FlightGuard {
+    fn drop(&mut self) {
+        let mut flights = self.inner.flights.lock();
+        flights.remove(&self.id);
+        if flights.is_empty() && self.inner.phase.load(Ordering::Acquire) != 0 {
+            drop(flights);
+            self.inner.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_only_move_forward() {
+        let drain = Drain::new();
+        drain.advance(Phase::Draining);
+        drain.advance(Phase::Leaving);
+        assert_eq!(drain.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn waiting_ends_when_the_last_flight_lands() {
+        let drain = Drain::new();
+        let guard = drain.enter("GET /slow".into());
+        drain.advance(Phase::Draining);
+        assert_eq!(drain.wait_idle(Duration::ZERO), 1);
+        let waiter = {
+            let drain = drain.clone();
+            std::thread::spawn(move || drain.wait_idle(Duration::from_secs(60)))
+        };
+        drop(guard);
+        assert_eq!(waiter.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_second_signal_ends_the_wait_and_says_what_is_left() {
+        let drain = Drain::new();
+        let _guard = drain.enter("GET /slow".into());
+        drain.advance(Phase::Stopped);
+        assert_eq!(drain.wait_idle(Duration::from_secs(60)), 1);
+        assert_eq!(drain.flights()[0].label, "GET /slow");
+    }
+}

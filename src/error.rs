@@ -1,0 +1,254 @@
+//! Every cause for which tollgate itself answers, with its status, its RFC 9209 token and what it means.
+//!
+//! This is the only table of its kind: bodies, headers, logs and retries all read it. Whether an attempt may be repeated
+//! is decided in `forward::retry`, from the cause and from what was sent.
+
+use std::fmt;
+
+use http::StatusCode;
+
+/// Why tollgate answered by itself, or cut an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The backend's name does not resolve.
+    DnsFailed,
+    /// The backend refused the connection, or cannot be reached.
+    ConnectRefused,
+    /// The backend did not accept the connection in time.
+    ConnectTimeout,
+    /// The backend closed the connection before it answered.
+    BackendClosed,
+    /// The backend did not answer in time.
+    BackendSlow,
+    /// What the backend sent is not HTTP, or not allowed.
+    BadResponse,
+    /// The backend's answer broke off after its head had been passed on.
+    ResponseCut,
+    /// No backend of the upstream is usable.
+    NoBackend,
+    /// The queue for workers is full, or the wait in it was too long.
+    Overloaded,
+    /// The proxy is shutting down.
+    Draining,
+    /// No route matches.
+    NoRoute,
+    /// The request is malformed.
+    BadRequest,
+    /// The method is not allowed.
+    Method,
+    /// The request body is larger than allowed.
+    BodyTooBig,
+    /// The request-target is longer than allowed.
+    TargetTooLong,
+    /// The request head is larger than allowed.
+    HeadTooBig,
+    /// The client was too slow to send its request.
+    ClientTimeout,
+    /// The client left; nobody gets an answer. Logged as 499.
+    ClientGone,
+    /// A fault of tollgate's own.
+    Internal,
+}
+
+impl Cause {
+    /// All of them, for tables and documents.
+    pub const ALL: [Cause; 19] = [
+        Cause::DnsFailed,
+        Cause::ConnectRefused,
+        Cause::ConnectTimeout,
+        Cause::BackendClosed,
+        Cause::BackendSlow,
+        Cause::BadResponse,
+        Cause::ResponseCut,
+        Cause::NoBackend,
+        Cause::Overloaded,
+        Cause::Draining,
+        Cause::NoRoute,
+        Cause::BadRequest,
+        Cause::Method,
+        Cause::BodyTooBig,
+        Cause::TargetTooLong,
+        Cause::HeadTooBig,
+        Cause::ClientTimeout,
+        Cause::ClientGone,
+        Cause::Internal,
+    ];
+
+    /// The stable code that people and programs see.
+    pub fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status of the answer. 499 is for the log only: nobody is there to read it.
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The status as an answer can carry it.
+    pub fn status_code(self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The error type for the `Proxy-Status` field (RFC 9209 section 2.3).
+    pub fn proxy_status(self) -> &'static str {
+        self.row().2
+    }
+
+    /// One sentence for the person who sees it.
+    pub fn message(self) -> &'static str {
+        self.row().3
+    }
+
+    /// Whether it asks the client to come back (`Retry-After`).
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Cause::NoBackend | Cause::Overloaded | Cause::Draining)
+    }
+
+    fn row(self) -> (&'static str, u16, &'static str, &'static str) {
+        match self {
+            Cause::DnsFailed => (
+                "dns_failed",
+                502,
+                "dns_error",
+                "The backend's name could not be resolved.",
+            ),
+            Cause::ConnectRefused => (
+                "connect_refused",
+                502,
+                "connection_refused",
+                "The backend refused the connection.",
+            ),
+            Cause::ConnectTimeout => (
+                "connect_timeout",
+                504,
+                "connection_timeout",
+                "The backend did not accept the connection in time.",
+            ),
+            Cause::BackendClosed => (
+                "backend_closed",
+                502,
+                "connection_terminated",
+                "The backend closed the connection before it answered.",
+            ),
+            Cause::BackendSlow => (
+                "backend_slow",
+                504,
+                "http_response_timeout",
+                "The backend did not answer in time.",
+            ),
+            Cause::BadResponse => (
+                "bad_response",
+                502,
+                "http_protocol_error",
+                "The backend's answer is not valid HTTP.",
+            ),
+            Cause::ResponseCut => (
+                "response_cut",
+                502,
+                "http_response_incomplete",
+                "The backend's answer broke off.",
+            ),
+            Cause::NoBackend => (
+                "no_backend",
+                503,
+                "destination_unavailable",
+                "No backend is available right now.",
+            ),
+            Cause::Overloaded => (
+                "overloaded",
+                503,
+                "connection_limit_reached",
+                "The proxy has too much to do right now.",
+            ),
+            Cause::Draining => (
+                "draining",
+                503,
+                "destination_unavailable",
+                "The proxy is shutting down.",
+            ),
+            Cause::NoRoute => (
+                "no_route",
+                404,
+                "http_request_denied",
+                "No route matches this request.",
+            ),
+            Cause::BadRequest => (
+                "bad_request",
+                400,
+                "http_request_error",
+                "The request is malformed.",
+            ),
+            Cause::Method => (
+                "method",
+                405,
+                "http_request_denied",
+                "This method is not allowed here.",
+            ),
+            Cause::BodyTooBig => (
+                "body_too_big",
+                413,
+                "http_request_denied",
+                "The request body is too large.",
+            ),
+            Cause::TargetTooLong => (
+                "target_too_long",
+                414,
+                "http_request_denied",
+                "The request-target is too long.",
+            ),
+            Cause::HeadTooBig => (
+                "head_too_big",
+                431,
+                "http_request_denied",
+                "The request head is too large.",
+            ),
+            Cause::ClientTimeout => (
+                "client_timeout",
+                408,
+                "http_request_error",
+                "The request did not arrive in time.",
+            ),
+            Cause::ClientGone => ("client_gone", 499, "http_request_error", "The client left."),
+            Cause::Internal => (
+                "internal",
+                500,
+                "proxy_internal_error",
+                "Something went wrong inside the proxy.",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_statuses_are_errors() {
+        let mut codes: Vec<&str> = Cause::ALL.iter().map(|cause| cause.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Cause::ALL.len());
+        assert!(
+            Cause::ALL
+                .iter()
+                .all(|cause| (400..600).contains(&cause.status()))
+        );
+    }
+
+    #[test]
+    fn only_busy_times_ask_to_come_back() {
+        let temporary: Vec<&str> = Cause::ALL
+            .iter()
+            .filter(|cause| cause.is_temporary())
+            .map(|cause| cause.code())
+            .collect();
+        assert_eq!(temporary, ["no_backend", "overloaded", "draining"]);
+    }
+}

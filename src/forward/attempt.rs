@@ -1,0 +1,180 @@
+//! One try at one backend: runs ureq and says what came of it.
+
+use std::sync::Arc;
+
+use ureq::http::uri::PathAndQuery;
+use ureq::http::{Request, Response, Uri, header};
+use ureq::{Agent, Body, Error, SendBody};
+
+use crate::error::Cause;
+use crate::exchange::BodyFault;
+use crate::message::framing::Framing;
+use crate::message::head::Answer;
+use crate::upstream::lease::Lease;
+
+use super::Outbound;
+use super::body::{RequestBody, Upload};
+use super::call::Call;
+use super::connector::{BackendConnector, NoResolver};
+
+/// Largest response head.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+
+/// ureq, set up to change nothing. One per thread: a shared one costs a lock per request.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    uri: Uri,
+}
+
+/// An attempt that was answered.
+pub(super) struct Answered {
+    pub(super) answer: Answer,
+    pub(super) is_reused: bool,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) fault: Fault,
+    pub(super) is_reused: bool,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+/// Whose fault it is.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The client's, while its body was read.
+    Client(BodyFault),
+    /// The backend's, the network's, or (`Internal`) our own.
+    Backend(Cause),
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client::new()
+    }
+}
+
+impl Client {
+    /// A client without timeouts, redirects, environment proxies, cookies or headers of its own: our transport keeps the
+    /// clock, and what is sent is the caller's.
+    pub fn new() -> Client {
+        let config = Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .allow_non_standard_methods(true)
+            .user_agent("")
+            .accept("")
+            .accept_encoding("")
+            .max_response_header_size(MAX_RESPONSE_HEAD)
+            .timeout_await_100(None)
+            .build();
+        let agent = Agent::with_parts(config, BackendConnector, NoResolver);
+        Client {
+            agent,
+            uri: placeholder(),
+        }
+    }
+}
+
+/// ureq needs an absolute URI; where the request really goes is the connector's business.
+fn placeholder() -> Uri {
+    let mut parts = ureq::http::uri::Parts::default();
+    parts.scheme = Some(ureq::http::uri::Scheme::HTTP);
+    parts.authority = Some(ureq::http::uri::Authority::from_static("backend"));
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Runs one attempt. `is_fresh`: over a new connection.
+pub(super) fn run(
+    client: &Client,
+    outbound: &Outbound,
+    body: &mut RequestBody<'_>,
+    lease: &Lease,
+    is_fresh: bool,
+) -> Result<Answered, Failed> {
+    let backend = lease.backend();
+    let head = outbound.render(&backend.authority);
+    let call = Call::new(
+        Arc::clone(backend),
+        lease.upstream().settings.timeouts,
+        head,
+        is_fresh,
+    );
+    match ask(client, outbound, body, &call) {
+        Ok(response) => answer(response, outbound, &call),
+        Err(error) => Err(failed(&call, classify(&error, &call))),
+    }
+}
+
+fn ask(
+    client: &Client,
+    outbound: &Outbound,
+    body: &mut RequestBody<'_>,
+    call: &Arc<Call>,
+) -> Result<Response<Body>, Error> {
+    let mut request = Request::builder()
+        .method(outbound.method())
+        .uri(client.uri.clone());
+    // ureq frames by these; over the wire goes the head of the call, which says the same.
+    request = match outbound.framing() {
+        Framing::None => request,
+        Framing::Length(length) => request.header(header::CONTENT_LENGTH, length),
+        Framing::Chunked => request.header(header::TRANSFER_ENCODING, "chunked"),
+    };
+    if !outbound.framing().has_body() {
+        let request = request.body(SendBody::none())?;
+        return call.scope(|| client.agent.run(request));
+    }
+    let mut upload = Upload::new(body, call);
+    let request = request.body(SendBody::from_reader(&mut upload))?;
+    call.scope(|| client.agent.run(request))
+}
+
+fn answer(response: Response<Body>, outbound: &Outbound, call: &Call) -> Result<Answered, Failed> {
+    let (head, is_reused) = call.facts(|facts| (facts.head.take(), facts.is_reused));
+    let acceptable = head.and_then(|head| head.into_answer(outbound.method()).ok());
+    let Some((head, length)) = acceptable else {
+        return Err(failed(call, Fault::Backend(Cause::BadResponse)));
+    };
+    let body = Box::new(response.into_body().into_reader());
+    Ok(Answered {
+        answer: Answer { head, length, body },
+        is_reused,
+    })
+}
+
+fn failed(call: &Call, fault: Fault) -> Failed {
+    call.facts(|facts| Failed {
+        fault,
+        is_reused: facts.is_reused,
+        sent: facts.sent,
+        received: facts.received,
+    })
+}
+
+/// The client's fault first, then what the transport saw, then what ureq says.
+fn classify(error: &Error, call: &Call) -> Fault {
+    if let Error::Io(inner) = error
+        && let Some(fault) = BodyFault::of(inner)
+    {
+        return Fault::Client(fault);
+    }
+    if let Some(cause) = call.facts(|facts| facts.failure) {
+        return Fault::Backend(cause);
+    }
+    Fault::Backend(match error {
+        Error::Io(_) => Cause::BackendClosed,
+        Error::Protocol(_) | Error::LargeResponseHeader(..) => Cause::BadResponse,
+        Error::Timeout(_) => Cause::BackendSlow,
+        other => {
+            log::error!("ureq failed in a way that should not be possible: {other}");
+            Cause::Internal
+        }
+    })
+}

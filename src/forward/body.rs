@@ -1,0 +1,169 @@
+//! The request body on its way to a backend: counted, limited, and kept while it is small so that an attempt can be repeated.
+
+use std::io::{self, Read};
+
+use crate::exchange::BodyFault;
+use crate::message::framing::Framing;
+
+use super::call::Call;
+
+/// Bytes of a body that are kept for another attempt.
+const KEPT: usize = 64 * 1024;
+/// A body larger than this is not pretended to be sent when the backend has answered early (about 0.1 s of empty work).
+const MAX_PRETENDED: u64 = 1 << 40;
+
+/// A request body that can be rewound as long as no more than 64 KiB were taken from the client.
+pub struct RequestBody<'a> {
+    source: &'a mut dyn Read,
+    framing: Framing,
+    limit: u64,
+    kept: Vec<u8>,
+    position: usize,
+    is_lost: bool,
+    taken: u64,
+}
+
+impl<'a> RequestBody<'a> {
+    /// A body that fails with [`BodyFault::TooBig`] beyond `limit` bytes.
+    pub fn new(source: &'a mut dyn Read, framing: Framing, limit: u64) -> RequestBody<'a> {
+        RequestBody {
+            source,
+            framing,
+            limit,
+            kept: Vec::new(),
+            position: 0,
+            is_lost: false,
+            taken: 0,
+        }
+    }
+
+    /// Bytes taken from the client.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Whether it can be sent from its begin.
+    pub fn is_rewindable(&self) -> bool {
+        !self.is_lost
+    }
+
+    /// Goes back to the begin.
+    pub(super) fn rewind(&mut self) {
+        self.position = 0;
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.is_lost {
+            return;
+        }
+        if self.kept.len() + piece.len() > KEPT {
+            self.is_lost = true;
+            self.kept = Vec::new();
+            self.position = 0;
+        } else {
+            self.kept.extend_from_slice(piece);
+            self.position = self.kept.len();
+        }
+    }
+}
+
+impl Read for RequestBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut kept = self.kept.get(self.position..).unwrap_or_default();
+        if !kept.is_empty() {
+            let count = kept.read(buffer)?;
+            self.position += count;
+            return Ok(count);
+        }
+        let count = self.source.read(buffer)?;
+        self.taken += count as u64;
+        if self.taken > self.limit {
+            self.is_lost = true;
+            return Err(BodyFault::TooBig.into_io());
+        }
+        self.keep(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// What ureq reads: the body, until the backend answers early; then as many bytes of nothing as ureq still expects.
+pub(super) struct Upload<'a, 'b> {
+    body: &'a mut RequestBody<'b>,
+    call: &'a Call,
+    left: Option<u64>,
+}
+
+impl<'a, 'b> Upload<'a, 'b> {
+    pub(super) fn new(body: &'a mut RequestBody<'b>, call: &'a Call) -> Upload<'a, 'b> {
+        let left = body.framing.length();
+        Upload { body, call, left }
+    }
+}
+
+impl Read for Upload<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = self.left.map_or(buffer.len(), |left| {
+            buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX))
+        });
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let count = if self.call.is_early() {
+            pretend(self.left, room)?
+        } else {
+            self.body.read(buffer)?
+        };
+        match &mut self.left {
+            // ureq would wait for the missing bytes in an endless loop: a short body must be an error.
+            Some(left) if count == 0 && *left > 0 && room > 0 => {
+                return Err(BodyFault::Left.into_io());
+            }
+            Some(left) => *left -= count as u64,
+            None => (),
+        }
+        Ok(count)
+    }
+}
+
+/// The transport throws away what is sent now, so any bytes will do.
+fn pretend(left: Option<u64>, room: usize) -> io::Result<usize> {
+    match left {
+        None => Ok(0),
+        Some(left) if left > MAX_PRETENDED => Err(io::Error::other("the backend answered early")),
+        Some(_) => Ok(room),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_bodies_can_be_read_again() {
+        let mut source: &[u8] = b"hello";
+        let mut body = RequestBody::new(&mut source, Framing::Length(5), 10);
+        let mut text = String::new();
+        body.read_to_string(&mut text).unwrap();
+        body.rewind();
+        body.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), body.taken()), ("hellohello", 5));
+    }
+
+    #[test]
+    fn large_bodies_cannot() {
+        let data = vec![b'x'; KEPT + 1];
+        let mut source = data.as_slice();
+        let mut body = RequestBody::new(&mut source, Framing::Chunked, u64::MAX);
+        assert!(body.is_rewindable());
+        io::copy(&mut body, &mut io::sink()).unwrap();
+        assert!(!body.is_rewindable());
+    }
+
+    #[test]
+    fn the_limit_holds_without_a_length() {
+        let mut source: &[u8] = b"hello world";
+        let mut body = RequestBody::new(&mut source, Framing::Chunked, 5);
+        let error = io::copy(&mut body, &mut io::sink()).unwrap_err();
+        assert_eq!(BodyFault::of(&error), Some(BodyFault::TooBig));
+    }
+}

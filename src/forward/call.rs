@@ -1,0 +1,116 @@
+//! What one attempt shares between the code that runs ureq and the transport that ureq drives.
+//!
+//! ureq's connector interface carries no request data. The attempt therefore lies in a thread-local while ureq connects (it
+//! calls the connector on the thread that runs the request); from then on the transport holds it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::config::model::UpstreamTimeouts;
+use crate::error::Cause;
+use crate::upstream::backend::Backend;
+
+use super::response::RawHead;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Call>>> = const { RefCell::new(None) };
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) backend: Arc<Backend>,
+    pub(super) timeouts: UpstreamTimeouts,
+    /// The request head as it goes over the wire; ureq's own is swallowed.
+    pub(super) head: Vec<u8>,
+    /// Do not use an idle connection.
+    pub(super) is_fresh: bool,
+    /// `timeouts.total` from the begin of the attempt.
+    pub(super) deadline: Option<Instant>,
+    is_early: AtomicBool,
+    facts: Mutex<Facts>,
+}
+
+/// What the transport saw.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) is_reused: bool,
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    /// Why the transport gave up; the first reason stands.
+    pub(super) failure: Option<Cause>,
+    /// The final response head.
+    pub(super) head: Option<RawHead>,
+}
+
+impl Call {
+    pub(super) fn new(
+        backend: Arc<Backend>,
+        timeouts: UpstreamTimeouts,
+        head: Vec<u8>,
+        is_fresh: bool,
+    ) -> Arc<Call> {
+        let deadline = timeouts.total.map(|total| Instant::now() + total);
+        let is_early = AtomicBool::new(false);
+        Arc::new(Call {
+            backend,
+            timeouts,
+            head,
+            is_fresh,
+            deadline,
+            is_early,
+            facts: Mutex::default(),
+        })
+    }
+
+    /// Runs `work` with this call as the one that connectors on this thread work for.
+    pub(super) fn scope<T>(self: &Arc<Call>, work: impl FnOnce() -> T) -> T {
+        CURRENT.set(Some(Arc::clone(self)));
+        let result = work();
+        CURRENT.set(None);
+        result
+    }
+
+    /// The call that this thread works for.
+    pub(super) fn current() -> Option<Arc<Call>> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Looks at or changes the facts.
+    pub(super) fn facts<T>(&self, look: impl FnOnce(&mut Facts) -> T) -> T {
+        look(&mut self.facts.lock())
+    }
+
+    /// Notes why the attempt fails and gives the error for ureq.
+    pub(super) fn fail(&self, cause: Cause, detail: &'static str) -> ureq::Error {
+        self.facts(|facts| {
+            facts.failure.get_or_insert(cause);
+        });
+        ureq::Error::Other(Box::new(WireError(detail)))
+    }
+
+    /// The backend answers, or has gone, while the request body is still being sent: the rest of it is of no use.
+    pub(super) fn set_early(&self) {
+        self.is_early.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_early(&self) -> bool {
+        self.is_early.load(Ordering::Relaxed)
+    }
+}
+
+/// An error of our own transport. ureq passes it through; an I/O error it might take for the end of a body.
+#[derive(Debug)]
+struct WireError(&'static str);
+
+impl std::fmt::Display for WireError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for WireError {}

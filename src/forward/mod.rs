@@ -1,0 +1,175 @@
+//! Ask the backend: attempts, one after another, until an answer's head is there or nothing more may be tried.
+//!
+//! ureq speaks the protocol; connections, timeouts and facts about what was sent are ours (`connector`, `transport`). Which
+//! backend is next comes from the iterator that the caller gives; when a retry is safe is decided in `retry`.
+
+mod attempt;
+mod body;
+mod buffers;
+mod call;
+mod connector;
+mod outbound;
+mod response;
+mod retry;
+mod transport;
+
+use std::time::{Duration, Instant};
+
+use crate::error::Cause;
+use crate::exchange::BodyFault;
+use crate::message::head::Answer;
+use crate::upstream::ejection::Ejected;
+use crate::upstream::lease::Lease;
+
+pub use attempt::Client;
+pub use body::RequestBody;
+pub use outbound::Outbound;
+
+use attempt::{Failed, Fault};
+use retry::{Next, Situation};
+
+/// An answer's head has arrived.
+pub struct Forwarded {
+    /// The answer, whose body is still on its way.
+    pub answer: Answer,
+    /// The backend that gives it; active until dropped.
+    pub lease: Lease,
+}
+
+/// Nothing more can be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GaveUp {
+    /// What the client is told.
+    pub cause: Cause,
+}
+
+/// One try at one backend, for the log.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Backend id.
+    pub backend: String,
+    /// Why it failed; `None`: it answered.
+    pub cause: Option<Cause>,
+    /// Until the response head or the failure.
+    pub duration: Duration,
+    /// Whether an idle connection was used again.
+    pub is_reused: bool,
+    /// The failure took the backend out of the rotation.
+    pub ejected: Option<Ejected>,
+}
+
+/// Sends the request to one lease after another. Every attempt is added to `attempts`, also when the result is an error.
+///
+/// # Errors
+/// The cause of the last failure; [`Cause::NoBackend`] when there was no lease at all.
+pub fn send(
+    client: &Client,
+    outbound: &Outbound,
+    body: &mut RequestBody<'_>,
+    leases: &mut dyn Iterator<Item = Lease>,
+    attempts: &mut Vec<Attempt>,
+) -> Result<Forwarded, GaveUp> {
+    let mut lease = leases.next().ok_or(GaveUp {
+        cause: Cause::NoBackend,
+    })?;
+    let mut retries = 0;
+    let mut is_fresh = false;
+    loop {
+        let started = Instant::now();
+        let failed = match attempt::run(client, outbound, body, &lease, is_fresh) {
+            Ok(answered) => {
+                let duration = started.elapsed();
+                lease.record_answer(duration);
+                attempts.push(note(&lease, None, duration, answered.is_reused));
+                return Ok(Forwarded {
+                    answer: answered.answer,
+                    lease,
+                });
+            }
+            Err(failed) => failed,
+        };
+        let next = judge(&failed, outbound, body, &lease, is_fresh);
+        attempts.push(record(&failed, next, &lease, started));
+        let cause = client_cause(&failed.fault);
+        match next {
+            Next::FreshConnection => is_fresh = true,
+            Next::OtherBackend if retries < lease.upstream().settings.retry.attempts => {
+                let Some(other) = leases.next() else {
+                    return Err(GaveUp { cause });
+                };
+                lease = other;
+                is_fresh = false;
+                retries += 1;
+            }
+            Next::OtherBackend | Next::Stop => return Err(GaveUp { cause }),
+        }
+        body.rewind();
+    }
+}
+
+fn judge(
+    failed: &Failed,
+    outbound: &Outbound,
+    body: &RequestBody<'_>,
+    lease: &Lease,
+    is_fresh: bool,
+) -> Next {
+    match failed.fault {
+        Fault::Client(_) => Next::Stop,
+        Fault::Backend(cause) => retry::next(Situation {
+            cause,
+            is_reused: failed.is_reused,
+            was_fresh: is_fresh,
+            sent: failed.sent,
+            received: failed.received,
+            is_idempotent: outbound.is_idempotent(),
+            is_body_rewindable: body.is_rewindable(),
+            retries_slow: lease.upstream().settings.retry.slow,
+        }),
+    }
+}
+
+/// What the log gets to know; a stale idle connection is nobody's failure and ejects nobody.
+fn record(failed: &Failed, next: Next, lease: &Lease, started: Instant) -> Attempt {
+    let now = Instant::now();
+    let duration = now - started;
+    let Fault::Backend(cause) = failed.fault else {
+        return note(
+            lease,
+            Some(client_cause(&failed.fault)),
+            duration,
+            failed.is_reused,
+        );
+    };
+    let is_backends_fault = next != Next::FreshConnection && cause != Cause::Internal;
+    let ejected = if is_backends_fault {
+        lease.record_failure(now)
+    } else {
+        None
+    };
+    Attempt {
+        ejected,
+        ..note(lease, Some(cause), duration, failed.is_reused)
+    }
+}
+
+fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool) -> Attempt {
+    Attempt {
+        backend: lease.backend().id.clone(),
+        cause,
+        duration,
+        is_reused,
+        ejected: None,
+    }
+}
+
+/// The cause that stands for the last fault.
+fn client_cause(fault: &Fault) -> Cause {
+    match fault {
+        Fault::Backend(cause) => *cause,
+        Fault::Client(BodyFault::Left) => Cause::ClientGone,
+        Fault::Client(BodyFault::TooSlow) => Cause::ClientTimeout,
+        Fault::Client(BodyFault::Malformed) => Cause::BadRequest,
+        Fault::Client(BodyFault::TooBig) => Cause::BodyTooBig,
+    }
+}

@@ -1,0 +1,153 @@
+//! Request and response heads.
+
+use std::io::Read;
+
+use http::{Method, StatusCode};
+
+use super::fields::Fields;
+use super::framing::Framing;
+use super::target::Target;
+
+/// HTTP version of a client's request. Backends are always spoken to in 1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// A request head whose syntax and framing have been judged.
+#[derive(Debug, Clone)]
+pub struct RequestHead {
+    /// Any token.
+    pub method: Method,
+    /// What the request line asked for.
+    pub target: Target,
+    /// The client's version.
+    pub version: Version,
+    /// As they came.
+    pub fields: Fields,
+    /// How the body is delimited.
+    pub framing: Framing,
+}
+
+impl RequestHead {
+    /// The host that is asked for, with port if any: the authority of an absolute-form target (RFC 9112 section 3.2.2),
+    /// else the `Host` field; empty when there is neither.
+    pub fn host(&self) -> &str {
+        self.target
+            .authority()
+            .or_else(|| self.fields.get_str("host"))
+            .unwrap_or_default()
+    }
+
+    /// Whether repeating the request does no more than doing it once (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        matches!(
+            self.method,
+            Method::GET
+                | Method::HEAD
+                | Method::PUT
+                | Method::DELETE
+                | Method::OPTIONS
+                | Method::TRACE
+        )
+    }
+
+    /// Whether the client waits for `100 Continue`.
+    pub fn expects_continue(&self) -> bool {
+        self.version == Version::Http11 && self.fields.has_member("expect", "100-continue")
+    }
+
+    /// Whether the client wants the connection to end after this exchange.
+    pub fn wants_close(&self) -> bool {
+        self.version == Version::Http10 || self.fields.has_member("connection", "close")
+    }
+}
+
+/// A response head, to be written by an engine with its own framing and `Connection`.
+#[derive(Debug, Clone)]
+pub struct ResponseHead {
+    /// 200 to 999.
+    pub status: StatusCode,
+    /// As the backend wrote it; empty: the standard phrase.
+    pub reason: String,
+    /// Without framing and hop-by-hop fields.
+    pub fields: Fields,
+    /// The length a HEAD or 304 answer announces without having a body.
+    pub announced: Option<u64>,
+    /// Ends the connection after this answer.
+    pub close: bool,
+}
+
+impl ResponseHead {
+    /// A head with this status and no fields.
+    pub fn new(status: StatusCode) -> ResponseHead {
+        ResponseHead {
+            status,
+            reason: String::new(),
+            fields: Fields::new(),
+            announced: None,
+            close: false,
+        }
+    }
+
+    /// What to write after the status code.
+    pub fn reason(&self) -> &str {
+        if self.reason.is_empty() {
+            self.status.canonical_reason().unwrap_or_default()
+        } else {
+            &self.reason
+        }
+    }
+
+    /// Whether an answer with this status to `method` has no body, whatever its fields say (RFC 9112 section 6.3).
+    pub fn is_bodiless(&self, method: &Method) -> bool {
+        *method == Method::HEAD || matches!(self.status.as_u16(), 100..=199 | 204 | 304)
+    }
+}
+
+/// How the body of an answer is delimited. The engine picks the framing for the client's HTTP version and sends no
+/// body where there cannot be one (HEAD, 204, 304), whatever it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// No body.
+    Empty,
+    /// This many bytes.
+    Known(u64),
+    /// Until the end: chunked for HTTP/1.1, by closing for HTTP/1.0.
+    Unknown,
+}
+
+/// A whole answer: from a backend now, from a cache later; whoever sends it cannot tell.
+pub struct Answer {
+    /// Without framing and hop-by-hop fields.
+    pub head: ResponseHead,
+    /// How the body is delimited.
+    pub length: BodyLength,
+    /// Yields the body; an error means that it broke off.
+    pub body: Box<dyn Read + Send>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodiless_answers() {
+        let head = |code| ResponseHead::new(StatusCode::from_u16(code).unwrap());
+        assert!(head(204).is_bodiless(&Method::GET));
+        assert!(head(304).is_bodiless(&Method::GET));
+        assert!(head(200).is_bodiless(&Method::HEAD));
+        assert!(!head(200).is_bodiless(&Method::GET));
+    }
+
+    #[test]
+    fn the_reason_of_the_backend_wins() {
+        let mut head = ResponseHead::new(StatusCode::OK);
+        assert_eq!(head.reason(), "OK");
+        head.reason = "Fine".into();
+        assert_eq!(head.reason(), "Fine");
+    }
+}

@@ -1,0 +1,213 @@
+//! What is known and noted about one exchange on its way, and the one access line at its end.
+//!
+//! The line is written when the context is dropped: whatever path an exchange takes, also out of a panic, it is recorded
+//! once.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::clock::unix_millis;
+use crate::drain::{Drain, FlightGuard};
+use crate::error::Cause;
+use crate::exchange::{Exchange, Peer};
+use crate::forward::Attempt;
+use crate::logging::access::{self, AccessRecord};
+use crate::message::forwarded::{Client, Hop};
+use crate::respond::{Break, End};
+
+use super::snapshot::Snapshot;
+
+/// Longest part of a target in a drain message.
+const LABEL_TARGET: usize = 100;
+
+/// One exchange's notes.
+pub(super) struct Context {
+    pub(super) request_id: String,
+    pub(super) client: Client,
+    pub(super) close: bool,
+    pub(super) route: Option<String>,
+    pub(super) upstream: Option<String>,
+    pub(super) backend: Option<String>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) queued: Duration,
+    pub(super) bytes_in: u64,
+    peer: Peer,
+    request: Request,
+    started: Instant,
+    flight: Option<FlightGuard>,
+    outcome: Outcome,
+    writes_access: bool,
+}
+
+/// Kept because the exchange is gone when the line is written.
+struct Request {
+    method: String,
+    target: String,
+    host: String,
+    user_agent: Option<Vec<u8>>,
+}
+
+struct Outcome {
+    status: u16,
+    cause: Option<Cause>,
+    bytes_out: u64,
+    first_byte: Option<Duration>,
+}
+
+impl Context {
+    pub(super) fn new(exchange: &dyn Exchange, snapshot: &Snapshot) -> Context {
+        let (head, peer) = (exchange.head(), exchange.peer());
+        let client = Client::identify(
+            peer.ip(),
+            &head.fields,
+            &snapshot.config.server.trusted_proxies,
+        );
+        Context {
+            request_id: client.request_id.clone().unwrap_or_else(new_request_id),
+            client,
+            close: false,
+            route: None,
+            upstream: None,
+            backend: None,
+            attempts: Vec::new(),
+            queued: Duration::ZERO,
+            bytes_in: 0,
+            peer: peer.clone(),
+            request: Request {
+                method: head.method.to_string(),
+                target: head.target.as_str().to_owned(),
+                host: head.host().to_owned(),
+                user_agent: head.fields.get("user-agent").map(<[u8]>::to_vec),
+            },
+            started: Instant::now(),
+            flight: None,
+            // Until something better is known: that is what a panic leaves behind.
+            outcome: Outcome {
+                status: Cause::Internal.status(),
+                cause: Some(Cause::Internal),
+                bytes_out: 0,
+                first_byte: None,
+            },
+            writes_access: snapshot.config.log.access,
+        }
+    }
+
+    /// Counts the exchange as in flight until the context is dropped.
+    pub(super) fn enter(&mut self, drain: &Drain) {
+        let target: String = self.request.target.chars().take(LABEL_TARGET).collect();
+        let label = format!("{} {target} from {}", self.request.method, self.client.ip);
+        self.flight = Some(drain.enter(label));
+    }
+
+    pub(super) fn hop(&self) -> Hop<'_> {
+        Hop {
+            peer: self.peer.ip(),
+            client: &self.client,
+            local_port: self.peer.local.port(),
+            request_id: &self.request_id,
+        }
+    }
+
+    /// Notes how the exchange ended. `cause`: why the answer is ours; a break wins over it.
+    pub(super) fn finish(&mut self, status: u16, cause: Option<Cause>, end: &End) {
+        self.outcome = Outcome {
+            status,
+            cause,
+            bytes_out: end.bytes,
+            first_byte: end
+                .first_byte
+                .map(|at| at.saturating_duration_since(self.started)),
+        };
+        match end.result {
+            Ok(()) => (),
+            Err(Break::Client(_)) => self.abandoned(),
+            Err(Break::Backend(_)) => self.outcome.cause = Some(Cause::ResponseCut),
+        }
+    }
+
+    /// Notes that nobody is there any more to get an answer.
+    pub(super) fn abandoned(&mut self) {
+        self.outcome.status = Cause::ClientGone.status();
+        self.outcome.cause = Some(Cause::ClientGone);
+    }
+
+    fn log_attempts(&self) {
+        let id = &self.request_id;
+        for (number, attempt) in (1..).zip(&self.attempts) {
+            let Some(cause) = attempt.cause else { continue };
+            let again = if number < self.attempts.len() {
+                ", tried again"
+            } else {
+                ""
+            };
+            let connection = if attempt.is_reused { "idle" } else { "new" };
+            log::warn!(
+                "attempt {number} at backend {} failed after {} ms over {connection} connection: {cause}{again} (id={id})",
+                attempt.backend,
+                attempt.duration.as_millis(),
+            );
+            if let Some(ejected) = attempt.ejected {
+                log::warn!(
+                    "backend {} ejected for {} s",
+                    attempt.backend,
+                    ejected.cooldown.as_secs_f32()
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.log_attempts();
+        if !self.writes_access {
+            return;
+        }
+        access::record(&AccessRecord {
+            request_id: &self.request_id,
+            client_ip: self.client.ip,
+            method: &self.request.method,
+            host: &self.request.host,
+            target: &self.request.target,
+            status: self.outcome.status,
+            cause: self.outcome.cause.map(Cause::code),
+            bytes_in: self.bytes_in,
+            bytes_out: self.outcome.bytes_out,
+            route: self.route.as_deref(),
+            upstream: self.upstream.as_deref(),
+            backend: self.backend.as_deref(),
+            attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
+            duration: self.started.elapsed(),
+            first_byte: self.outcome.first_byte,
+            queued: self.queued,
+            user_agent: self.request.user_agent.as_deref(),
+        });
+    }
+}
+
+/// 26 characters: 48 bits of time, so that ids sort by it, and 80 random bits, in Crockford's base 32.
+fn new_request_id() -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let time = u128::from(unix_millis(SystemTime::now()) & 0xffff_ffff_ffff);
+    let random = rand::random::<u128>() & ((1 << 80) - 1);
+    let number = (time << 80) | random;
+    (0..26)
+        .rev()
+        .filter_map(|place| ALPHABET.get(usize::try_from((number >> (place * 5)) & 31).ok()?))
+        .map(|byte| char::from(*byte))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_sorted_by_time_and_harmless() {
+        let first = new_request_id();
+        let second = new_request_id();
+        assert_eq!(first.len(), 26);
+        assert_ne!(first, second);
+        assert_eq!(first[..6], second[..6]);
+        assert!(first.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    }
+}

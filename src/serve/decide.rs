@@ -1,0 +1,189 @@
+//! The decision: from a request head to a verdict. It does no I/O, waits for nothing and changes nothing.
+//!
+//! What runs in production is what is explained: both call this, with another trace.
+
+use std::time::Instant;
+
+use crate::admit::{self, Refusal};
+use crate::config::model::HealthKind;
+use crate::drain::Phase;
+use crate::error::Cause;
+use crate::message::head::RequestHead;
+use crate::route::{self, Destination, Found};
+
+use super::snapshot::Snapshot;
+use super::trace::{Step, Trace};
+
+/// What is to become of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Name of the route that was found, also when the request is refused after that.
+    pub route: Option<String>,
+    /// What happens now.
+    pub verdict: Verdict,
+}
+
+/// What happens now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answered by us.
+    Refuse(Refusal),
+    /// A health endpoint, answered by us.
+    Health(HealthKind),
+    /// A worker asks a backend.
+    Forward(Plan),
+}
+
+/// What a worker needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Index into the snapshot's upstreams.
+    pub upstream: usize,
+    /// The path for the backend.
+    pub path: String,
+    /// Most bytes of the request body.
+    pub max_body: u64,
+}
+
+/// Decides about `head`.
+pub fn decide(
+    head: &RequestHead,
+    snapshot: &Snapshot,
+    phase: Phase,
+    now: Instant,
+    trace: &mut impl Trace,
+) -> Decision {
+    match before_route(head, snapshot, phase, trace) {
+        Some(verdict) => Decision {
+            route: None,
+            verdict,
+        },
+        None => by_route(head, snapshot, now, trace),
+    }
+}
+
+/// What is decided without looking at routes.
+fn before_route(
+    head: &RequestHead,
+    snapshot: &Snapshot,
+    phase: Phase,
+    trace: &mut impl Trace,
+) -> Option<Verdict> {
+    let server = &snapshot.config.server;
+    let admitted = admit::check(&server.limits, head);
+    trace.step(|| Step::Admitted(admitted.clone()));
+    if let Err(refusal) = admitted {
+        return Some(Verdict::Refuse(refusal));
+    }
+    if phase >= Phase::Draining {
+        trace.step(|| Step::Draining);
+        return Some(Verdict::Refuse(Refusal::new(Cause::Draining)));
+    }
+    let path = head.target.path();
+    let health = server
+        .health_paths
+        .iter()
+        .find(|health| health.path == path)?;
+    trace.step(|| Step::HealthPath(path.to_owned()));
+    Some(Verdict::Health(health.kind))
+}
+
+fn by_route(
+    head: &RequestHead,
+    snapshot: &Snapshot,
+    now: Instant,
+    trace: &mut impl Trace,
+) -> Decision {
+    let path = head.target.path();
+    let tried = |route: &crate::config::model::Route, miss| {
+        trace.step(|| Step::Route {
+            name: route.name.clone(),
+            miss,
+        })
+    };
+    let Some(found) = snapshot.routes.find(head.host(), path, tried) else {
+        return Decision {
+            route: None,
+            verdict: Verdict::Refuse(Refusal::new(Cause::NoRoute)),
+        };
+    };
+    let verdict = match to_upstream(head, &found, snapshot, now, trace) {
+        Ok(plan) => Verdict::Forward(plan),
+        Err(refusal) => Verdict::Refuse(refusal),
+    };
+    Decision {
+        route: Some(found.route.name.clone()),
+        verdict,
+    }
+}
+
+fn to_upstream(
+    head: &RequestHead,
+    found: &Found<'_>,
+    snapshot: &Snapshot,
+    now: Instant,
+    trace: &mut impl Trace,
+) -> Result<Plan, Refusal> {
+    let upstream = match found.to {
+        Destination::Upstream(index) => index,
+        Destination::UnknownService(name) => {
+            trace.step(|| Step::UnknownService(name.to_owned()));
+            return Err(Refusal::with(
+                Cause::NoRoute,
+                format!("Service '{name}' not found"),
+            ));
+        }
+    };
+    let max_body = found
+        .route
+        .max_body
+        .unwrap_or(snapshot.config.server.limits.body);
+    let fits = admit::check_body(head, max_body);
+    trace.step(|| Step::BodyLimit {
+        limit: max_body,
+        fits: fits.is_ok(),
+    });
+    fits?;
+    check_candidates(snapshot, upstream, now, trace)?;
+    let path = head.target.path();
+    let path = found
+        .route
+        .strip_prefix
+        .as_ref()
+        .map_or(path.into(), |prefix| route::strip_prefix(path, prefix));
+    Ok(Plan {
+        upstream,
+        path: path.into_owned(),
+        max_body,
+    })
+}
+
+/// Refuses early what no backend could take. The pick itself is the balancer's, later, when the attempt begins.
+fn check_candidates(
+    snapshot: &Snapshot,
+    index: usize,
+    now: Instant,
+    trace: &mut impl Trace,
+) -> Result<(), Refusal> {
+    let Some(group) = snapshot.groups.get(index) else {
+        return Err(Refusal::new(Cause::Internal));
+    };
+    let mut is_any_usable = false;
+    for backend in &group.upstream.backends {
+        let skip = backend.skip(now);
+        is_any_usable |= skip.is_none();
+        trace.step(|| {
+            let name = format!("{}/{}", group.upstream.name, backend.id);
+            Step::Candidate {
+                name,
+                weight: backend.weight,
+                skip,
+            }
+        });
+    }
+    if is_any_usable {
+        Ok(())
+    } else {
+        Err(Refusal::new(Cause::NoBackend))
+    }
+}

@@ -1,0 +1,124 @@
+//! The corridor: takes exchanges from the listeners, decides about each, and brings it to a worker or to an answer.
+//!
+//! Read [`pass`] first: it is the road of one request. [`decide`] is the decision, which `explain` shows; `pool` are the
+//! workers; `crew` answers what needs no backend.
+
+mod context;
+mod crew;
+pub mod decide;
+mod pass;
+mod pool;
+pub mod snapshot;
+pub mod trace;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::admit::Refusal;
+use crate::drain::Drain;
+use crate::error::Cause;
+use crate::exchange::{Exchange, Intake};
+
+use context::Context;
+use crew::{Crew, Reply};
+use decide::{Verdict, decide};
+use pass::Job;
+use pool::{Pool, Rejected};
+use snapshot::Snapshot;
+use trace::NoTrace;
+
+pub use pool::Load;
+
+/// Everything behind the traffic listeners.
+pub struct Corridor {
+    snapshot: Arc<Snapshot>,
+    pool: Pool<Job>,
+    crew: Crew,
+    drain: Drain,
+}
+
+impl Corridor {
+    /// Starts the workers and the crew.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(snapshot: Arc<Snapshot>, drain: &Drain) -> io::Result<Arc<Corridor>> {
+        let server = &snapshot.config.server;
+        let run = {
+            let drain = drain.clone();
+            move |job: Job| pass::pass(job, &drain)
+        };
+        let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
+        let crew = Crew::start()?;
+        Ok(Arc::new(Corridor {
+            snapshot,
+            pool,
+            crew,
+            drain: drain.clone(),
+        }))
+    }
+
+    /// Workers and queue right now.
+    pub fn load(&self) -> Load {
+        self.pool.load()
+    }
+
+    /// Refuses what has waited in the queue for too long. To be called several times a second.
+    pub fn expire(&self, now: Instant) {
+        for job in self.pool.expire(now) {
+            self.refuse_job(job);
+        }
+    }
+
+    /// Ends the workers and the crew after what they are doing, and waits for them.
+    pub fn shut_down(&self) {
+        self.pool.shut_down();
+        self.crew.shut_down();
+    }
+
+    fn refuse_job(&self, job: Job) {
+        let (exchange, context) = job.into_parts();
+        self.reply(
+            exchange,
+            context,
+            Reply::Refuse(Refusal::new(Cause::Overloaded)),
+        );
+    }
+
+    fn reply(&self, exchange: Box<dyn Exchange>, context: Context, reply: Reply) {
+        self.crew.submit(exchange, context, reply);
+    }
+}
+
+impl Intake for Corridor {
+    fn take(&self, exchange: Box<dyn Exchange>) {
+        let mut context = Context::new(&*exchange, &self.snapshot);
+        let decision = decide(
+            exchange.head(),
+            &self.snapshot,
+            self.drain.phase(),
+            Instant::now(),
+            &mut NoTrace,
+        );
+        context.close = self.drain.is_draining();
+        context.route = decision.route;
+        match decision.verdict {
+            Verdict::Refuse(refusal) => self.reply(exchange, context, Reply::Refuse(refusal)),
+            Verdict::Health(kind) => {
+                let upstreams = self.snapshot.upstreams();
+                self.reply(exchange, context, Reply::Health { kind, upstreams });
+            }
+            Verdict::Forward(plan) => {
+                context.enter(&self.drain);
+                let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot));
+                if let Err(Rejected(job)) = self.pool.submit(job) {
+                    self.refuse_job(job);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

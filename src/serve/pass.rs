@@ -1,0 +1,159 @@
+//! READ THIS FIRST: the road of one exchange, from the verdict to its last byte.
+//!
+//! decided (see [`super::decide`]) → balance → forward → respond → recorded (when the context is dropped)
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::admit::{self, Refusal};
+use crate::drain::Drain;
+use crate::error::Cause;
+use crate::exchange::Exchange;
+use crate::forward::{self, Client, Forwarded, Outbound, RequestBody};
+use crate::respond::{self, Break, Page};
+
+use super::context::Context;
+use super::decide::Plan;
+use super::snapshot::Snapshot;
+
+thread_local! {
+    /// Each worker's own ureq agent: a shared one would cost every request a lock.
+    static CLIENT: RefCell<Option<Client>> = const { RefCell::new(None) };
+}
+
+/// One exchange on its way to a backend.
+pub(super) struct Job {
+    exchange: Box<dyn Exchange>,
+    context: Context,
+    plan: Plan,
+    snapshot: Arc<Snapshot>,
+    since: Instant,
+}
+
+impl Job {
+    pub(super) fn new(
+        exchange: Box<dyn Exchange>,
+        context: Context,
+        plan: Plan,
+        snapshot: Arc<Snapshot>,
+    ) -> Job {
+        Job {
+            exchange,
+            context,
+            plan,
+            snapshot,
+            since: Instant::now(),
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (Box<dyn Exchange>, Context) {
+        (self.exchange, self.context)
+    }
+}
+
+/// Brings one exchange to its end.
+pub(super) fn pass(job: Job, drain: &Drain) {
+    let Job {
+        mut exchange,
+        mut context,
+        plan,
+        snapshot,
+        since,
+    } = job;
+    context.queued = since.elapsed();
+    let Some(group) = snapshot.groups.get(plan.upstream) else {
+        return refuse(exchange, context, &Refusal::new(Cause::Internal));
+    };
+    context.upstream = Some(group.upstream.name.clone());
+
+    let outbound = Outbound::prepare(exchange.head(), &plan.path, context.hop());
+    let mut leases = group.balancer.candidates(&group.upstream);
+    let mut body = RequestBody::new(exchange.body(), outbound.framing(), plan.max_body);
+    let forwarded = with_client(|client| {
+        forward::send(
+            client,
+            &outbound,
+            &mut body,
+            &mut leases,
+            &mut context.attempts,
+        )
+    });
+    context.bytes_in = body.taken();
+
+    context.close |= drain.is_draining();
+    match forwarded {
+        Ok(forwarded) => respond(
+            exchange,
+            context,
+            forwarded,
+            snapshot.config.server.backend_header,
+        ),
+        Err(gave_up) => refuse(exchange, context, &refusal(gave_up.cause, plan.max_body)),
+    }
+}
+
+/// Passes a backend's answer on.
+fn respond(
+    exchange: Box<dyn Exchange>,
+    mut context: Context,
+    forwarded: Forwarded,
+    shows_backend: bool,
+) {
+    let Forwarded { mut answer, lease } = forwarded;
+    let backend = lease.backend().id.clone();
+    respond::decorate(
+        &mut answer.head.fields,
+        &context.request_id,
+        shows_backend.then_some(backend.as_str()),
+    );
+    answer.head.close |= context.close;
+    let status = answer.head.status.as_u16();
+    let end = respond::send(exchange, answer);
+    if let Err(Break::Backend(error)) = &end.result {
+        log::warn!(
+            "backend {backend} broke its answer off: {error} (id={})",
+            context.request_id
+        );
+        if let Some(ejected) = lease.record_failure(Instant::now()) {
+            log::warn!(
+                "backend {backend} ejected for {} s",
+                ejected.cooldown.as_secs_f32()
+            );
+        }
+    }
+    context.backend = Some(backend);
+    context.finish(status, None, &end);
+}
+
+/// Answers with a refusal; to a client that has left, not at all.
+pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal: &Refusal) {
+    if refusal.cause == Cause::ClientGone {
+        context.abandoned();
+        return exchange.abandon();
+    }
+    let page = Page {
+        cause: refusal.cause,
+        message: &refusal.message,
+        request_id: &context.request_id,
+    };
+    let (mut head, body) = respond::refusal(page, &exchange.head().fields, context.close);
+    respond::decorate(&mut head.fields, &context.request_id, None);
+    let end = respond::send_own(exchange, &head, &body);
+    context.finish(refusal.cause.status(), Some(refusal.cause), &end);
+}
+
+fn refusal(cause: Cause, max_body: u64) -> Refusal {
+    if cause == Cause::BodyTooBig {
+        admit::body_too_big(max_body)
+    } else {
+        Refusal::new(cause)
+    }
+}
+
+fn with_client<T>(work: impl FnOnce(&Client) -> T) -> T {
+    let client = CLIENT.take().unwrap_or_default();
+    let result = work(&client);
+    CLIENT.set(Some(client));
+    result
+}

@@ -1,0 +1,1 @@
+//! The whole road over exchanges in memory: no client sockets, real backends.

@@ -1,0 +1,70 @@
+//! What the decision looked at, step by step. The hot path passes [`NoTrace`], which compiles to nothing; `explain` and
+//! tests pass a [`Recorder`].
+
+use crate::admit::Refusal;
+use crate::route::Miss;
+use crate::upstream::backend::Skip;
+
+/// Hears of every step of a decision, in order.
+pub trait Trace {
+    /// One step; the closure runs only if somebody listens.
+    fn step(&mut self, step: impl FnOnce() -> Step);
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The general checks of the head passed, or did not.
+    Admitted(Result<(), Refusal>),
+    /// The proxy is shutting down.
+    Draining,
+    /// A health path on the traffic port.
+    HealthPath(String),
+    /// A route was compared: the first condition that failed, or none.
+    Route {
+        /// Its name.
+        name: String,
+        /// What failed.
+        miss: Option<Miss>,
+    },
+    /// A path parameter named no service.
+    UnknownService(String),
+    /// The body limit that holds for the route.
+    BodyLimit {
+        /// Bytes.
+        limit: u64,
+        /// Whether the announced length is within it.
+        fits: bool,
+    },
+    /// A backend of the chosen upstream: why it is skipped, or not.
+    Candidate {
+        /// Upstream and backend id.
+        name: String,
+        /// Share of the traffic.
+        weight: u32,
+        /// Why it is not used.
+        skip: Option<Skip>,
+    },
+}
+
+/// Listens to nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTrace;
+
+impl Trace for NoTrace {
+    #[inline(always)]
+    fn step(&mut self, _: impl FnOnce() -> Step) {}
+}
+
+/// Keeps every step.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+impl Trace for Recorder {
+    fn step(&mut self, step: impl FnOnce() -> Step) {
+        self.steps.push(step());
+    }
+}

@@ -1,0 +1,117 @@
+//! Every configuration file in the repository: the shipped ones load, the broken ones say exactly what is wrong.
+//!
+//! With `TOLLGATE_WRITE_EXPECTED=1` the expected outputs are written instead of compared; read the difference then.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tollgate::config::{Loaded, Problems, Request, load};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of a folder with one of these endings, sorted.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            ending.is_some_and(|ending| endings.contains(&ending))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Loads a file by its bare name, so that problems show no directory.
+fn load_file(path: &Path, environment: BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let name = PathBuf::from(path.file_name().unwrap());
+    let is_env = path.extension().is_some_and(|ending| ending == "env");
+    let (config, env_file) = if is_env {
+        (None, Some(name))
+    } else {
+        (Some(name), None)
+    };
+    load(&Request {
+        config,
+        env_file,
+        environment,
+        working_dir: path.parent().unwrap().to_owned(),
+        ..Request::default()
+    })
+}
+
+fn assert_loads(path: &Path) {
+    match load_file(path, BTreeMap::new()) {
+        Ok(loaded) => {
+            let name = path.display();
+            assert!(loaded.warnings.is_empty(), "{name}: {:#?}", loaded.warnings);
+            assert!(
+                loaded
+                    .config
+                    .server
+                    .listen
+                    .iter()
+                    .all(|a| a.ip().is_loopback() || loaded.config.server.trusted_network),
+                "{name}"
+            );
+        }
+        Err(problems) => panic!("{}:\n{problems}", path.display()),
+    }
+}
+
+#[test]
+fn shipped_files_load() {
+    let shipped = files("config", &["toml"]);
+    let examples = files("config/examples", &["toml", "json", "env"]);
+    assert!(!shipped.is_empty() && examples.len() >= 8);
+    let all = fs::read_dir(root().join("config/examples"))
+        .unwrap()
+        .count();
+    assert_eq!(
+        all,
+        examples.len(),
+        "a file in config/examples has an unknown ending"
+    );
+    for path in shipped.iter().chain(&examples) {
+        assert_loads(path);
+    }
+}
+
+#[test]
+fn valid_fixtures_load() {
+    let valid = files("tests/fixtures/config/valid", &["toml"]);
+    assert!(valid.len() >= 8);
+    for path in &valid {
+        assert_loads(path);
+    }
+}
+
+#[test]
+fn broken_fixtures_say_exactly_what_is_wrong() {
+    let folder = "tests/fixtures/config/invalid";
+    let broken = files(folder, &["toml", "json", "env"]);
+    assert!(broken.len() >= 25);
+    let write = std::env::var_os("TOLLGATE_WRITE_EXPECTED").is_some();
+    for path in &broken {
+        let name = path.display();
+        let Err(problems) = load_file(path, BTreeMap::new()) else {
+            panic!("{name} loads, but should not");
+        };
+        let printed = format!("{problems}\n");
+        let expected = path.with_extension("expected");
+        if write {
+            fs::write(&expected, &printed).unwrap();
+        }
+        let expected = fs::read_to_string(&expected)
+            .unwrap_or_else(|_| panic!("{name} has no .expected file"));
+        assert_eq!(printed, expected, "{name}");
+    }
+    // No expectation is left over from a file that has gone.
+    assert_eq!(broken.len(), files(folder, &["expected"]).len());
+}
