@@ -52,7 +52,7 @@ impl Admin {
         let work = move || {
             exchanges
                 .into_iter()
-                .for_each(|exchange| self.answer(exchange))
+                .for_each(|exchange| self.answer(exchange));
         };
         let thread = thread::Builder::new().name("admin".into()).spawn(work)?;
         Ok(Arc::new(AdminIntake {

@@ -3,8 +3,12 @@
 //! One pair per thread is enough, because a worker has one backend connection at a time; an idle connection holds none.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use ureq::unversioned::transport::Buffers;
+
+use super::call::Call;
+use super::response::RawHead;
 
 /// Bytes of input room made at a time.
 const INPUT: usize = 64 * 1024;
@@ -27,14 +31,14 @@ pub(super) struct WireBuffers {
     /// There is input that ureq has not looked at. Without this flag a head that came in pieces is parsed over and over,
     /// and one that came before ureq asked is never parsed (see the test for early answers).
     is_fresh: bool,
-    /// The last head that ureq consumed; taken by the transport.
-    consumed_head: Option<Vec<u8>>,
     is_head_done: bool,
+    /// Gets the final head as it came.
+    call: Arc<Call>,
 }
 
 impl WireBuffers {
     /// The thread's spare pair, or a new one.
-    pub(super) fn take() -> WireBuffers {
+    pub(super) fn take(call: Arc<Call>) -> WireBuffers {
         let (input, output) = SPARE.take().unwrap_or_default();
         WireBuffers {
             input,
@@ -42,21 +46,12 @@ impl WireBuffers {
             end: 0,
             output,
             is_fresh: false,
-            consumed_head: None,
             is_head_done: false,
+            call,
         }
     }
 
-    /// A head that ureq has consumed since this was last asked.
-    pub(super) fn take_head(&mut self) -> Option<Vec<u8>> {
-        self.consumed_head.take()
-    }
-
-    /// The final head has been seen; what follows is body.
-    pub(super) fn set_head_done(&mut self) {
-        self.is_head_done = true;
-    }
-
+    /// Whether the final head has been seen; what follows is body.
     pub(super) fn is_head_done(&self) -> bool {
         self.is_head_done
     }
@@ -64,6 +59,16 @@ impl WireBuffers {
     /// The bytes to send when ureq says that it wrote `amount`.
     pub(super) fn written(&self, amount: usize) -> &[u8] {
         self.output.get(..amount).unwrap_or_default()
+    }
+
+    /// ureq consumes heads whole: what it takes before the body are the interim heads and the final one.
+    fn note_head(&mut self, amount: usize) {
+        if let Some(head) = self.input().get(..amount).and_then(RawHead::parse)
+            && !head.is_interim()
+        {
+            self.is_head_done = true;
+            self.call.facts(|facts| facts.head = Some(head));
+        }
     }
 
     /// Makes room; false when the input is full.
@@ -122,7 +127,7 @@ impl Buffers for WireBuffers {
 
     fn input_consume(&mut self, amount: usize) {
         if amount > 0 && !self.is_head_done {
-            self.consumed_head = self.input().get(..amount).map(<[u8]>::to_vec);
+            self.note_head(amount);
         }
         self.start = (self.start + amount).min(self.end);
         self.is_fresh = amount > 0;
@@ -148,7 +153,32 @@ impl Buffers for WireBuffers {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::model;
+    use crate::upstream::backend::Backend;
+
+    fn call() -> Arc<Call> {
+        let backend = model::Backend {
+            id: "b".into(),
+            host: "127.0.0.1".into(),
+            port: 1,
+            weight: 1,
+        };
+        let timeouts = model::UpstreamTimeouts {
+            connect: Duration::ZERO,
+            response: Duration::ZERO,
+            idle: Duration::ZERO,
+            total: None,
+        };
+        Call::new(
+            Arc::new(Backend::new(&backend)),
+            timeouts,
+            Vec::new(),
+            false,
+        )
+    }
 
     fn append(buffers: &mut WireBuffers, bytes: &[u8]) {
         buffers.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
@@ -157,7 +187,7 @@ mod tests {
 
     #[test]
     fn unread_input_is_usable_until_it_was_looked_at_in_vain() {
-        let mut buffers = WireBuffers::take();
+        let mut buffers = WireBuffers::take(call());
         assert!(!buffers.can_use_input());
         append(&mut buffers, b"HTTP/1.1 2");
         assert!(buffers.can_use_input());
@@ -166,14 +196,15 @@ mod tests {
         append(&mut buffers, b"00 OK\r\n\r\nbody");
         assert!(buffers.can_use_input());
         buffers.input_consume(19);
-        assert_eq!(buffers.take_head().unwrap(), b"HTTP/1.1 200 OK\r\n\r\n");
+        assert!(buffers.is_head_done());
+        assert!(buffers.call.facts(|facts| facts.head.is_some()));
         assert_eq!(buffers.input(), b"body");
         assert!(buffers.can_use_input());
     }
 
     #[test]
     fn input_grows_to_its_bound_and_no_further() {
-        let mut buffers = WireBuffers::take();
+        let mut buffers = WireBuffers::take(call());
         let mut total = 0;
         while buffers.has_room() {
             let room = buffers.input_append_buf().len();

@@ -97,16 +97,16 @@ impl RawHead {
 mod tests {
     use super::*;
 
-    fn answer(head: &str, method: Method) -> Result<(ResponseHead, BodyLength), Unacceptable> {
+    fn answer(head: &str, method: &Method) -> Result<(ResponseHead, BodyLength), Unacceptable> {
         RawHead::parse(head.replace('\n', "\r\n").as_bytes())
             .unwrap()
-            .into_answer(&method)
+            .into_answer(method)
     }
 
     #[test]
     fn reason_order_and_spelling_stay() {
         let (head, length) =
-            answer("HTTP/1.1 299 Fine\nX-B: 1\nx-a: 2\nConnection: close, x-c\nX-C: 3\nContent-Length: 5\n\n", Method::GET)
+            answer("HTTP/1.1 299 Fine\nX-B: 1\nx-a: 2\nConnection: close, x-c\nX-C: 3\nContent-Length: 5\n\n", &Method::GET)
                 .unwrap();
         assert_eq!(head.reason(), "Fine");
         let names: Vec<&str> = head.fields.iter().map(|(name, _)| name).collect();
@@ -120,26 +120,26 @@ mod tests {
             answer(head, method).map(|(head, length)| (length, head.announced))
         };
         assert_eq!(
-            length("HTTP/1.1 200 OK\n\n", Method::GET),
+            length("HTTP/1.1 200 OK\n\n", &Method::GET),
             Ok((BodyLength::Unknown, None))
         );
         assert_eq!(
             length(
                 "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\nContent-Length: 5\n\n",
-                Method::GET
+                &Method::GET
             ),
             Ok((BodyLength::Unknown, None))
         );
         assert_eq!(
-            length("HTTP/1.1 200 OK\nContent-Length: 5\n\n", Method::HEAD),
+            length("HTTP/1.1 200 OK\nContent-Length: 5\n\n", &Method::HEAD),
             Ok((BodyLength::Empty, Some(5)))
         );
         assert_eq!(
-            length("HTTP/1.1 204 No\nContent-Length: 5\n\n", Method::GET),
+            length("HTTP/1.1 204 No\nContent-Length: 5\n\n", &Method::GET),
             Ok((BodyLength::Empty, None))
         );
         assert_eq!(
-            length("HTTP/1.1 304 Not\nContent-Length: 5\n\n", Method::GET),
+            length("HTTP/1.1 304 Not\nContent-Length: 5\n\n", &Method::GET),
             Ok((BodyLength::Empty, Some(5)))
         );
     }
@@ -153,7 +153,7 @@ mod tests {
             "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n",
         ] {
             assert_eq!(
-                answer(head, Method::GET).err(),
+                answer(head, &Method::GET).err(),
                 Some(Unacceptable),
                 "{head}"
             );

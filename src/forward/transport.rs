@@ -43,7 +43,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, call: Arc<Call>) -> Wire {
-        let buffers = WireBuffers::take();
+        let buffers = WireBuffers::take(Arc::clone(&call));
         Wire {
             stream: Some(stream),
             buffers,
@@ -159,19 +159,6 @@ impl Wire {
         }
     }
 
-    /// Looks at a head that ureq has just consumed; the final one ends the head phase.
-    fn note_head(&mut self) {
-        let Some(raw) = self.buffers.take_head() else {
-            return;
-        };
-        if let Some(head) = RawHead::parse(&raw)
-            && !head.is_interim()
-        {
-            self.buffers.set_head_done();
-            self.call.facts(|facts| facts.head = Some(head));
-        }
-    }
-
     fn broken(&self) -> Error {
         self.call
             .fail(Cause::BackendClosed, "the connection is gone")
@@ -180,7 +167,6 @@ impl Wire {
 
 impl Transport for Wire {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.note_head();
         &mut self.buffers
     }
 
@@ -191,7 +177,6 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
-        self.note_head();
         if !self.buffers.has_room() {
             return Err(self
                 .call
@@ -225,7 +210,6 @@ impl Transport for Wire {
     /// ureq asks when an exchange has ended cleanly and the connection could be used again. It goes to the backend's own
     /// pool; ureq is told no, so that it forgets the empty shell.
     fn is_open(&mut self) -> bool {
-        self.note_head();
         if !self.is_broken
             && let Some(stream) = self.stream.take()
         {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use rand::RngExt;
 
 use crate::config::model;
@@ -70,8 +70,8 @@ pub fn spawn(upstreams: &[Arc<Upstream>], drain: Drain) -> io::Result<JoinHandle
 }
 
 fn run(mut watched: HashMap<Key, Watched>, all: &[(String, Arc<Backend>)], drain: &Drain) {
-    // At most one message per backend is ever on its way, so the channel is bounded by their number.
-    let (sender, results) = unbounded();
+    // At most one probe per backend is ever under way, so no probe waits to tell its outcome.
+    let (sender, results) = bounded(watched.len().max(1));
     while !drain.is_stopped() {
         let now = Instant::now();
         for (key, entry) in &mut watched {

@@ -99,7 +99,7 @@ fn by_route(
         trace.step(|| Step::Route {
             name: route.name.clone(),
             miss,
-        })
+        });
     };
     let Some(found) = snapshot.routes.find(head.host(), path, tried) else {
         return Decision {

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
+/// What lies in a mailbox: a job, or the letter that ends the worker.
+type Letter<J> = Option<J>;
+
 /// A worker's stack: the deepest path measured (ureq, logging) stays under 64 KiB in a release build, and a debug build
 /// needs about three times that.
 const STACK: usize = 512 * 1024;
@@ -26,8 +29,7 @@ pub(super) struct Pool<J> {
 
 struct Shared<J> {
     state: Mutex<State<J>>,
-    /// `None` is the letter that ends a worker.
-    mailboxes: Vec<Sender<Option<J>>>,
+    mailboxes: Vec<Sender<Letter<J>>>,
     capacity: usize,
     patience: Duration,
 }
@@ -63,8 +65,7 @@ impl<J: Send + 'static> Pool<J> {
         patience: Duration,
         run: impl Fn(J) + Send + Sync + 'static,
     ) -> io::Result<Pool<J>> {
-        let (mailboxes, letters): (Vec<Sender<Option<J>>>, Vec<Receiver<Option<J>>>) =
-            (0..workers).map(|_| bounded(1)).unzip();
+        let (mailboxes, letters): (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(1)).unzip();
         let state = Mutex::new(State {
             idle: Vec::with_capacity(workers),
             queue: VecDeque::new(),
@@ -159,7 +160,7 @@ impl<J: Send + 'static> Pool<J> {
 }
 
 impl<J> Shared<J> {
-    fn work(&self, number: usize, letters: &Receiver<Option<J>>, run: &dyn Fn(J)) {
+    fn work(&self, number: usize, letters: &Receiver<Letter<J>>, run: &dyn Fn(J)) {
         while let Some(job) = self.next(number, letters) {
             // A panic costs this job only; whoever it belongs to answers when the job is dropped on the way out.
             if catch_unwind(AssertUnwindSafe(|| run(job))).is_err() {
@@ -169,7 +170,7 @@ impl<J> Shared<J> {
     }
 
     /// The oldest waiting job, else the next one that comes; `None` when the pool is closed and nothing waits.
-    fn next(&self, number: usize, letters: &Receiver<Option<J>>) -> Option<J> {
+    fn next(&self, number: usize, letters: &Receiver<Letter<J>>) -> Option<J> {
         {
             let mut state = self.state.lock();
             if let Some((_, job)) = state.queue.pop_front() {
@@ -184,7 +185,7 @@ impl<J> Shared<J> {
     }
 }
 
-fn deliver<J>(mailbox: &Sender<Option<J>>, job: J) -> Result<(), Rejected<J>> {
+fn deliver<J>(mailbox: &Sender<Letter<J>>, job: J) -> Result<(), Rejected<J>> {
     mailbox
         .send(Some(job))
         .or_else(|error| error.into_inner().map_or(Ok(()), |job| Err(Rejected(job))))
@@ -276,7 +277,7 @@ mod tests {
         let done = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&done);
         let pool = Pool::start(2, 100, LONG, move |job: u32| {
-            assert!(job % 10 != 0, "job {job} panics on purpose");
+            assert!(!job.is_multiple_of(10), "job {job} panics on purpose");
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let pool = pool.unwrap();
