@@ -88,7 +88,7 @@ impl Admin {
             head.fields.append("Allow", "GET, HEAD");
             return (
                 StatusCode::METHOD_NOT_ALLOWED,
-                json!({ "message": "Only GET and HEAD are available here." }),
+                json!({ "message": "Only GET and HEAD are available here.", "status": 405 }),
             );
         }
         match request.target.path() {
@@ -103,12 +103,12 @@ impl Admin {
                     .append("WWW-Authenticate", "Bearer realm=\"tollgate\"");
                 (
                     StatusCode::UNAUTHORIZED,
-                    json!({ "message": "Not authenticated" }),
+                    json!({ "message": "Not authenticated", "status": 401 }),
                 )
             }
             _ => (
                 StatusCode::NOT_FOUND,
-                json!({ "message": "No such page.", "pages": PAGES }),
+                json!({ "message": "No such page.", "status": 404, "pages": PAGES }),
             ),
         }
     }

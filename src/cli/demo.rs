@@ -2,9 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use crate::app::Running;
+use crate::app::{DemoBackend, Running};
 use crate::config::{self, Loaded};
-use crate::demo::DemoBackend;
 
 use super::{Exit, report, run, signals};
 

@@ -22,6 +22,8 @@ pub enum Exit {
     Clean = 0,
     /// It failed while running.
     Failure = 1,
+    /// What was asked for makes no sense.
+    Usage = 2,
     /// The drain was cut short.
     Cut = 3,
     /// The configuration is bad (`EX_CONFIG` of sysexits).

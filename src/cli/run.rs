@@ -5,11 +5,9 @@ use std::thread;
 
 use crossbeam_channel::Receiver;
 
-use crate::app::{Outcome, Running};
+use crate::app::{self, Drain, Logging, Outcome, Phase, Running};
 use crate::config::model::Config;
 use crate::config::{self, Loaded};
-use crate::drain::{Drain, Phase};
-use crate::logging::{self, Logging};
 
 use super::signals::{self, Ask};
 use super::{Exit, Where, report};
@@ -28,7 +26,7 @@ pub(super) fn run(place: &Where) -> Exit {
 
 /// Runs `config` until a signal ends it. `greet` is called once everything listens.
 pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
-    let logging = match logging::start(&config.log) {
+    let logging = match app::start_log(&config.log) {
         Ok(logging) => Arc::new(logging),
         Err(error) => {
             eprintln!("tollgate: {error}");

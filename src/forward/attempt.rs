@@ -1,10 +1,11 @@
 //! One try at one backend: runs ureq and says what came of it.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use ureq::http::uri::PathAndQuery;
 use ureq::http::{Request, Response, Uri, header};
-use ureq::{Agent, Body, Error, SendBody};
+use ureq::{Agent, Body, BodyReader, Error, SendBody};
 
 use crate::error::Cause;
 use crate::exchange::BodyFault;
@@ -16,6 +17,7 @@ use super::Outbound;
 use super::body::{RequestBody, Upload};
 use super::call::Call;
 use super::connector::{BackendConnector, NoResolver};
+use super::response::RawHead;
 
 /// Largest response head.
 const MAX_RESPONSE_HEAD: usize = 64 * 1024;
@@ -136,17 +138,44 @@ fn ask(
     call.scope(|| client.agent.run(request))
 }
 
-fn answer(response: Response<Body>, outbound: &Outbound, call: &Call) -> Result<Answered, Failed> {
+fn answer(
+    response: Response<Body>,
+    outbound: &Outbound,
+    call: &Arc<Call>,
+) -> Result<Answered, Failed> {
     let (head, is_reused) = call.facts(|facts| (facts.head.take(), facts.is_reused));
+    let is_chunked = head.as_ref().is_some_and(RawHead::is_chunked);
     let acceptable = head.and_then(|head| head.into_answer(outbound.method()).ok());
     let Some((head, length)) = acceptable else {
         return Err(failed(call, Fault::Backend(Cause::BadResponse)));
     };
-    let body = Box::new(response.into_body().into_reader());
+    let body = Box::new(Download {
+        reader: response.into_body().into_reader(),
+        call: Arc::clone(call),
+        is_chunked,
+    });
     Ok(Answered {
         answer: Answer { head, length, body },
         is_reused,
     })
+}
+
+/// The body of an answer. ureq takes a chunked body for complete when the connection ends right after the last chunk's
+/// size; its final line is missing then, so for us it is cut.
+struct Download {
+    reader: BodyReader<'static>,
+    call: Arc<Call>,
+    is_chunked: bool,
+}
+
+impl Read for Download {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        if count == 0 && self.is_chunked && self.call.facts(|facts| facts.is_ended) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(count)
+    }
 }
 
 fn failed(call: &Call, fault: Fault) -> Failed {

@@ -43,6 +43,8 @@ pub(super) struct Facts {
     pub(super) received: u64,
     /// Why the transport gave up; the first reason stands.
     pub(super) failure: Option<Cause>,
+    /// The backend has ended the connection.
+    pub(super) is_ended: bool,
     /// The final response head.
     pub(super) head: Option<RawHead>,
 }

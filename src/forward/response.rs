@@ -49,6 +49,11 @@ impl RawHead {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
+    /// Whether a transfer coding is announced; [`RawHead::into_answer`] accepts one only.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.fields.contains("transfer-encoding")
+    }
+
     /// How long the backend says that it keeps the connection (`Keep-Alive: timeout=N`).
     pub(super) fn keep_alive(&self) -> Option<Duration> {
         self.fields.members("keep-alive").find_map(|member| {

@@ -116,7 +116,10 @@ impl Wire {
         match rustix::net::recv(stream, room, RecvFlags::DONTWAIT) {
             Ok((count, _)) => {
                 self.buffers.input_appended(count);
-                self.call.facts(|facts| facts.received += count as u64);
+                self.call.facts(|facts| {
+                    facts.received += count as u64;
+                    facts.is_ended |= count == 0;
+                });
                 Ok(Some(count))
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -181,6 +184,15 @@ impl Transport for Wire {
             return Err(self
                 .call
                 .fail(Cause::BadResponse, "the response head is too large"));
+        }
+        if self
+            .call
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
+            return Err(self
+                .call
+                .fail(Cause::BackendSlow, "the attempt took too long"));
         }
         let in_head = !self.buffers.is_head_done();
         loop {

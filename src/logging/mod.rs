@@ -10,12 +10,12 @@ mod rotate;
 mod sink;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 use simplelog::{Config, ConfigBuilder, FormatItem, WriteLogger};
 
-use crate::config::model;
 use escape::Escaped;
 use rotate::{RotatingFile, Rotation};
 use sink::{Lines, Sink, Stderr};
@@ -27,6 +27,25 @@ pub(crate) const TIME_FORMAT: &[FormatItem<'static>] = simplelog::format_descrip
 
 /// How long [`Logging::shut_down`] waits for the queued lines. A pipe nobody reads must not keep the process alive.
 const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What to write, and where.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Lines below this level are not written.
+    pub level: LevelFilter,
+    /// Write to standard error.
+    pub stderr: bool,
+    /// Write to this file too.
+    pub file: Option<PathBuf>,
+    /// Rotate when the file reaches this many bytes; 0 = never.
+    pub rotate_size: u64,
+    /// Rotate when the file is this old; zero = never.
+    pub rotate_age: Duration,
+    /// Rotated files kept.
+    pub keep: usize,
+    /// One line per exchange.
+    pub access: bool,
+}
 
 /// The running log. Dropping it without [`Logging::shut_down`] leaves the threads running.
 #[must_use = "call shut_down at the end, or the last lines may be lost"]
@@ -41,7 +60,7 @@ pub struct Logging {
 ///
 /// # Errors
 /// The log file cannot be opened for appending (the message names path and reason), or a thread cannot be started.
-pub fn start(config: &model::Log) -> io::Result<Logging> {
+pub fn start(config: &Settings) -> io::Result<Logging> {
     let mut sinks = Vec::new();
     if config.stderr {
         sinks.push(Sink::start("log-stderr", Box::new(Stderr))?);
@@ -64,7 +83,7 @@ pub fn start(config: &model::Log) -> io::Result<Logging> {
     Ok(Logging { sinks })
 }
 
-fn build_logger(config: &model::Log, sinks: &[Sink]) -> Escaped {
+fn build_logger(config: &Settings, sinks: &[Sink]) -> Escaped {
     let lines = Lines::new(sinks.iter().map(Sink::sender).collect());
     let writer = WriteLogger::new(config.level, line_format(), lines);
     Escaped::new(writer, config.level, config.access)

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-fn to_file(file: PathBuf) -> model::Log {
-    model::Log {
+fn to_file(file: PathBuf) -> Settings {
+    Settings {
         level: LevelFilter::Debug,
         stderr: false,
         file: Some(file),

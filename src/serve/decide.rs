@@ -94,7 +94,7 @@ fn by_route(
     now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
-    let path = head.target.path();
+    let path = routed_path(head);
     let tried = |route: &crate::config::model::Route, miss| {
         trace.step(|| Step::Route {
             name: route.name.clone(),
@@ -114,6 +114,15 @@ fn by_route(
     Decision {
         route: Some(found.route.name.clone()),
         verdict,
+    }
+}
+
+/// The path that routes see: `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
+fn routed_path(head: &RequestHead) -> &str {
+    if head.target.is_asterisk() {
+        "/"
+    } else {
+        head.target.path()
     }
 }
 
@@ -145,6 +154,13 @@ fn to_upstream(
     });
     fits?;
     check_candidates(snapshot, upstream, now, trace)?;
+    if head.target.is_asterisk() {
+        return Ok(Plan {
+            upstream,
+            path: "*".into(),
+            max_body,
+        });
+    }
     let path = head.target.path();
     let path = found
         .route

@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::Method;
+
 use crate::admit::{self, Refusal};
 use crate::drain::Drain;
 use crate::error::Cause;
@@ -137,10 +139,25 @@ pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal:
         message: &refusal.message,
         request_id: &context.request_id,
     };
-    let (mut head, body) = respond::refusal(page, &exchange.head().fields, context.close);
+    let is_tunnel = exchange.head().method == Method::CONNECT;
+    let close = context.close || is_tunnel || ends_connection(refusal.cause);
+    let (mut head, body) = respond::refusal(page, &exchange.head().fields, close);
     respond::decorate(&mut head.fields, &context.request_id, None);
     let end = respond::send_own(exchange, &head, &body);
     context.finish(refusal.cause.status(), Some(refusal.cause), &end);
+}
+
+/// After these the client is out of step, or hostile: whatever else it sends is not worth reading. (So it is after
+/// CONNECT: what follows is meant for the tunnel that was refused.)
+fn ends_connection(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::BadRequest
+            | Cause::TargetTooLong
+            | Cause::HeadTooBig
+            | Cause::BodyTooBig
+            | Cause::ClientTimeout
+    )
 }
 
 fn refusal(cause: Cause, max_body: u64) -> Refusal {

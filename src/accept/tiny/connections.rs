@@ -162,8 +162,13 @@ impl Connections {
         self.recent.lock().clear();
     }
 
-    /// Ends the refuser's thread.
+    /// Closes the connections whose exchange is still under way, and ends the refuser's thread.
     pub(super) fn shut_down(&self) {
+        let peers: Vec<SocketAddr> = self.open.lock().keys().copied().collect();
+        for peer in peers {
+            self.poison(peer);
+            self.hangup.close(peer);
+        }
         self.refuser.shut_down();
     }
 }

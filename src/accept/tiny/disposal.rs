@@ -4,22 +4,48 @@
 //! 99999999999999` abort the process. A remainder that could do so is never dropped. Its connection is closed, and the
 //! request with its thread and two descriptors is given up; there is no way to get those back (tiny-http pull request 290).
 
+use std::fs;
 use std::io::Write;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tiny_http::{Request, Response, StatusCode};
 
 use crate::message::framing::parse_length;
 
-/// A remainder up to this is dropped: the allocation is address space that is never touched, and small enough for
-/// machines that do not overcommit.
-const DROPPABLE: u64 = 256 * 1024 * 1024;
+/// A remainder up to this can be dropped on any machine: the allocation is address space that is never touched.
+const ALWAYS_DROPPABLE: u64 = 64 * 1024 * 1024;
+
+/// The largest remainder that is dropped: a quarter of the memory, since Linux refuses only what could never fit; less
+/// where it counts every byte of address space (`vm.overcommit_memory = 2`).
+static DROPPABLE: LazyLock<u64> = LazyLock::new(|| {
+    let is_strict =
+        fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim() == "2");
+    let memory = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text))
+        .unwrap_or(0);
+    if is_strict {
+        ALWAYS_DROPPABLE
+    } else {
+        (memory / 4).max(ALWAYS_DROPPABLE)
+    }
+});
 
 static GIVEN_UP: AtomicU64 = AtomicU64::new(0);
 
 /// Whether a request with this many unread body bytes must not be dropped.
 pub(super) fn is_dangerous(unread: u64) -> bool {
-    unread > DROPPABLE
+    unread > *DROPPABLE
+}
+
+/// Bytes, from `MemTotal` in the form of `/proc/meminfo`.
+fn total_memory(text: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 /// Lets go of a request that nobody looked at. Its connection should be closed before, or this waits for its body.
@@ -75,5 +101,14 @@ mod tests {
         assert_eq!(announced("99999999999999999999"), u64::MAX);
         assert_eq!(announced("abc"), 0);
         assert!(is_dangerous(announced("99999999999999")) && !is_dangerous(1024));
+    }
+
+    #[test]
+    fn memory_is_read_from_its_own_line() {
+        assert_eq!(
+            total_memory("A: 1 kB\nMemTotal:       2048 kB\nMemFree: 1 kB\n"),
+            Some(2 << 20)
+        );
+        assert_eq!(total_memory("MemTotal: many\n"), None);
     }
 }

@@ -16,6 +16,9 @@ use super::disposal;
 use super::judge::closes_itself;
 use super::writer::{Shape, TinyWriter};
 
+/// Bodies up to this were read by tiny_http together with the head (its `new_request`).
+const BUFFERED: u64 = 1024;
+
 /// One request, from dispatch to answer.
 pub(super) struct TinyExchange {
     /// `None` once answered.
@@ -76,6 +79,15 @@ impl TinyExchange {
         Ok(count)
     }
 
+    /// Reads what is left of a body that tiny_http holds in memory anyway; nothing is waited for.
+    fn skip_buffered(&mut self) {
+        let announced = self.head.framing.length().unwrap_or(u64::MAX);
+        if announced <= BUFFERED && !self.head.expects_continue() {
+            let mut scrap = [0; 256];
+            while matches!(self.read_body(&mut scrap), Ok(count) if count > 0) {}
+        }
+    }
+
     fn shape(&self, head: &ResponseHead, length: BodyLength, must_close: bool) -> Shape {
         Shape {
             version: self.head.version,
@@ -115,9 +127,7 @@ impl Exchange for TinyExchange {
         head: &ResponseHead,
         length: BodyLength,
     ) -> io::Result<Box<dyn ResponseWriter>> {
-        let Some(request) = self.request.take() else {
-            return Err(io::Error::other("already answered"));
-        };
+        self.skip_buffered();
         let peer = self.peer.address;
         let is_unread = self.left != Some(0);
         if is_unread {
@@ -126,6 +136,9 @@ impl Exchange for TinyExchange {
             self.connections.hangup().stop_reading(peer);
         }
         let shape = self.shape(head, length, is_unread);
+        let Some(request) = self.request.take() else {
+            return Err(io::Error::other("already answered"));
+        };
         let connections = Arc::clone(&self.connections);
         if disposal::is_dangerous(self.left.unwrap_or(0)) {
             return Ok(Box::new(TinyWriter::giving_up(

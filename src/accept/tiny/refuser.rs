@@ -113,6 +113,8 @@ fn answer(task: Task) {
         let _ = writer
             .write_all(answer.as_bytes())
             .and_then(|()| writer.flush());
+        // Before tiny_http gets its turn: it would answer what follows on its own account.
+        connections.hangup().close(peer);
     }
     connections.hangup().close(peer);
     connections.ended(peer);

@@ -168,18 +168,26 @@ impl ResponseWriter for TinyWriter {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         self.end_body()?;
         self.flush()?;
+        if self.hangs_up {
+            self.connections.poison(self.peer);
+        }
         match self.out.take() {
-            Some(Out::Socket(socket)) => drop(socket),
+            Some(Out::Socket(socket)) => {
+                // Before tiny_http gets its turn: it may have an answer of its own to what it has read ahead.
+                if self.hangs_up {
+                    self.connections.hangup().close(self.peer);
+                }
+                drop(socket);
+            }
             Some(Out::GivingUp {
                 request,
                 status,
                 body,
-            }) => disposal::give_up(request, status, &body),
+            }) => {
+                disposal::give_up(request, status, &body);
+                self.connections.hangup().close(self.peer);
+            }
             None => (),
-        }
-        if self.hangs_up {
-            self.connections.poison(self.peer);
-            self.connections.hangup().close(self.peer);
         }
         self.connections.ended(self.peer);
         Ok(())

@@ -2,6 +2,8 @@
 //!
 //! No signals and no printing here: that is the command line's. Tests start it in their own process.
 
+mod explain;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,14 +13,18 @@ use std::time::{Duration, Instant};
 
 use crate::accept::{self, BindError};
 use crate::admin::{self, Admin, AdminIntake, LoadView};
-use crate::config::model::Config;
-use crate::drain::{Drain, Flight, Phase};
+use crate::config::model::{Config, Log};
 use crate::exchange::{Intake, Listener};
 use crate::health;
-use crate::logging::Logging;
+use crate::logging;
 use crate::serve::Corridor;
 use crate::serve::snapshot::Snapshot;
 use crate::upstream::Upstream;
+
+pub use crate::demo::DemoBackend;
+pub use crate::drain::{Drain, Flight, Phase};
+pub use crate::logging::Logging;
+pub use explain::{Explanation, Question, explain};
 
 /// How often the queue is searched for requests that waited too long.
 const TICK: Duration = Duration::from_millis(100);
@@ -220,6 +226,22 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.drain.advance(Phase::Stopped);
     }
+}
+
+/// Starts the log that `settings` ask for. A process has one.
+///
+/// # Errors
+/// When the log file cannot be opened; the message names it.
+pub fn start_log(settings: &Log) -> io::Result<Logging> {
+    logging::start(&logging::Settings {
+        level: settings.level,
+        stderr: settings.stderr,
+        file: settings.file.clone(),
+        rotate_size: settings.rotate_size,
+        rotate_age: settings.rotate_age,
+        keep: settings.keep,
+        access: settings.access,
+    })
 }
 
 fn open_all(config: &Config) -> Result<Vec<Box<dyn Listener>>, BindError> {

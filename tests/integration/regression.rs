@@ -1,0 +1,93 @@
+//! One test per bug that was fixed here, or that is known in a library below; the link stands above it.
+
+use crate::support::{Backend, Engine, Process, Proxy, eventually, on_each_engine};
+
+on_each_engine!(
+    an_abandoned_upload_allocates_nothing,
+    an_unread_chunked_body_is_not_the_next_request,
+    an_unread_body_with_a_length_is_not_the_next_request,
+    a_cut_answer_has_no_end_marker,
+);
+
+/// <https://github.com/tiny-http/tiny-http/pull/290>: the unread rest of a body was allocated when a request was dropped.
+fn an_abandoned_upload_allocates_nothing(engine: Engine) {
+    let backend = Backend::fixed("alive");
+    let setup = Proxy::to(engine, [&backend]).server("limits.body = \"16GiB\"");
+    let process = Process::config(&setup.text()).start();
+    assert_eq!(process.get("/").text(), "alive");
+    let before = process.memory();
+    for length in [
+        "99999999999999",
+        "9000000000000000000",
+        "16000000000",
+        "1000000000",
+    ] {
+        let mut client = process.client();
+        client.send(format!(
+            "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\nabc"
+        ));
+        client.half_close();
+        client.drain();
+        assert_eq!(process.get("/").text(), "alive", "{length}");
+    }
+    let growth = process.peak_memory().saturating_sub(before);
+    assert!(growth < 16 << 20, "grew by {growth} bytes");
+}
+
+/// tiny_http 0.12.0 parses what is left of a chunked body as the next request.
+fn an_unread_chunked_body_is_not_the_next_request(engine: Engine) {
+    let backend = Backend::fixed("welcome");
+    let route = "[[route]]\nmatch = { path = \"/in\" }\nupstream = \"web\"";
+    let proxy = Proxy::to(engine, [&backend]).more(route).start();
+    let smuggled = "GET /in/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = proxy.client();
+    client.send("POST /out HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(format!(
+        "1\r\nx\r\n{:x}\r\n{smuggled}\r\n0\r\n\r\n",
+        smuggled.len()
+    ));
+    assert_eq!(client.read().status, 404);
+    client.half_close();
+    let more = String::from_utf8_lossy(&client.drain()).into_owned();
+    let refused = more.is_empty() || more.starts_with("HTTP/1.1 400 ");
+    assert!(refused, "a second answer: {more}");
+    assert_eq!(backend.count(), 0);
+    assert_eq!(proxy.get("/in").text(), "welcome");
+}
+
+/// The same with a length, and a body that comes after the refusal.
+fn an_unread_body_with_a_length_is_not_the_next_request(engine: Engine) {
+    let backend = Backend::fixed("welcome");
+    let route = "[[route]]\nmatch = { path = \"/in\" }\nupstream = \"web\"";
+    let proxy = Proxy::to(engine, [&backend]).more(route).start();
+    let smuggled = "GET /in/smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = proxy.client();
+    let length = smuggled.len();
+    client.send(format!(
+        "POST /out HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{smuggled}"
+    ));
+    assert_eq!(client.read().status, 404);
+    client.half_close();
+    let more = String::from_utf8_lossy(&client.drain()).into_owned();
+    let refused = more.is_empty() || more.starts_with("HTTP/1.1 400 ");
+    assert!(refused, "a second answer: {more}");
+    assert_eq!(backend.count(), 0);
+    assert_eq!(proxy.get("/in").text(), "welcome");
+}
+
+/// chunked_transfer's encoder writes the end marker when it is dropped: a failed answer looked complete.
+fn a_cut_answer_has_no_end_marker(engine: Engine) {
+    let backend = Backend::start(|conn| {
+        conn.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        conn.chunk([b'x'; 300_000]);
+        conn.reset();
+    });
+    let proxy = Proxy::to(engine, [&backend]).start();
+    let mut client = proxy.client();
+    let bytes = client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").drain();
+    assert!(!bytes.ends_with(b"0\r\n\r\n"));
+    eventually("the backend's connection is gone", || {
+        backend.open_connections() == 0
+    });
+    assert!(bytes.len() < 310_000);
+}

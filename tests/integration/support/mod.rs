@@ -1,0 +1,24 @@
+//! What the tests are made of: scripted backends, raw clients, proxies in process and as a program, and patience.
+
+pub mod backend;
+pub mod client;
+pub mod conn;
+pub mod engine;
+pub mod eventually;
+pub mod gate;
+pub mod pattern;
+pub mod process;
+pub mod proxy;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+pub use backend::Backend;
+pub use client::{Client, Received, Response};
+pub use conn::Conn;
+pub use engine::Engine;
+pub(crate) use engine::on_each_engine;
+pub use eventually::{eventually, patience};
+pub use gate::Gate;
+pub use process::Process;
+pub use proxy::Proxy;

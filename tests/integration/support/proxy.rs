@@ -1,0 +1,186 @@
+//! A proxy in this process: built from backends and a few lines of configuration, on ports that the system picks.
+
+use std::net::SocketAddr;
+
+use tollgate::app::{Outcome, Running};
+use tollgate::config;
+
+use super::client::{Client, Response, get};
+use super::{Backend, Engine};
+
+/// A running proxy. Dropping it shuts it down, which joins its threads; a panic of one of them is raised again there.
+pub struct Proxy {
+    running: Option<Running>,
+    traffic: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// A configuration in the making.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    engine: Engine,
+    server: String,
+    admin: String,
+    upstreams: Vec<(String, Vec<SocketAddr>, String)>,
+    more: String,
+}
+
+impl Proxy {
+    /// One upstream `web` with these backends, called `b1`, `b2`, … Probes are off unless a test asks for them.
+    pub fn to<'a>(engine: Engine, backends: impl IntoIterator<Item = &'a Backend>) -> Setup {
+        let setup = Setup {
+            engine,
+            server: String::new(),
+            admin: String::new(),
+            upstreams: Vec::new(),
+            more: String::new(),
+        };
+        setup.upstream("web", backends.into_iter().map(Backend::address))
+    }
+
+    /// Where clients connect.
+    pub fn traffic(&self) -> SocketAddr {
+        self.traffic
+    }
+
+    /// Where the admin listener is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What runs, for looking at its drain.
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("not shut down yet")
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.traffic)
+    }
+
+    /// A GET on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        get(self.traffic, target)
+    }
+
+    /// Shuts down and says how it went.
+    pub fn shut_down(mut self) -> Outcome {
+        let running = self.running.take().expect("not shut down yet");
+        running.shut_down(&mut |_| {})
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            running.shut_down(&mut |_| {});
+        }));
+        if let Err(panic) = end
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Setup {
+    /// One more upstream; its backends are called after it: `NAME1`, `NAME2`, … (`b1`, … for `web`).
+    pub fn upstream(mut self, name: &str, to: impl IntoIterator<Item = SocketAddr>) -> Setup {
+        self.upstreams
+            .push((name.to_owned(), to.into_iter().collect(), String::new()));
+        self
+    }
+
+    /// One more backend of the last upstream, by its address.
+    pub fn and(mut self, address: SocketAddr) -> Setup {
+        self.upstreams
+            .last_mut()
+            .expect("an upstream")
+            .1
+            .push(address);
+        self
+    }
+
+    /// Lines for `[server]`, with dotted keys: `limits.body = "1KiB"`.
+    pub fn server(mut self, lines: &str) -> Setup {
+        self.server.push_str(lines);
+        self.server.push('\n');
+        self
+    }
+
+    /// Lines for `[admin]`.
+    pub fn admin(mut self, lines: &str) -> Setup {
+        self.admin.push_str(lines);
+        self.admin.push('\n');
+        self
+    }
+
+    /// Lines for the last upstream, with dotted keys: `retry.attempts = 0`.
+    pub fn web(mut self, lines: &str) -> Setup {
+        let last = self.upstreams.last_mut().expect("an upstream");
+        last.2.push_str(lines);
+        last.2.push('\n');
+        self
+    }
+
+    /// Whole tables, after everything else: routes, `[log]`.
+    pub fn more(mut self, tables: &str) -> Setup {
+        self.more.push_str(tables);
+        self.more.push('\n');
+        self
+    }
+
+    /// The configuration as text.
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nengine = \"{}\"\nbackend_header = true\n{}",
+            self.engine.name(),
+            self.server
+        );
+        if !self.server.contains("drain_timeout") {
+            text.push_str("drain_timeout = \"2s\"\n");
+        }
+        text.push_str(&format!(
+            "[admin]\nlisten = \"127.0.0.1:0\"\n{}",
+            self.admin
+        ));
+        for (name, addresses, lines) in &self.upstreams {
+            let prefix = if name == "web" { "b" } else { name };
+            let backends: Vec<String> = (1..)
+                .zip(addresses)
+                .map(|(n, to)| format!("{{ id = \"{prefix}{n}\", url = \"http://{to}\" }}"))
+                .collect();
+            let backends = backends.join(", ");
+            text.push_str(&format!(
+                "[[upstream]]\nname = \"{name}\"\nbackends = [{backends}]\n"
+            ));
+            if !lines.contains("health") {
+                text.push_str("health.enabled = false\n");
+            }
+            text.push_str(lines);
+        }
+        text.push_str(&self.more);
+        text
+    }
+
+    /// Starts it in this process.
+    #[track_caller]
+    pub fn start(&self) -> Proxy {
+        let text = self.text();
+        let loaded = config::load_str("test.toml", &text)
+            .unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        let running = Running::start(loaded.config).unwrap_or_else(|error| panic!("{error}"));
+        let traffic = running.traffic()[0];
+        let admin = running.admin().expect("an admin listener");
+        Proxy {
+            running: Some(running),
+            traffic,
+            admin,
+        }
+    }
+}
