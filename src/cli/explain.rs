@@ -13,7 +13,7 @@ use super::{Exit, Where, report};
 pub(super) struct Explain {
     /// Method, such as GET
     method: String,
-    /// URL, such as http://api.example.com/v1, or just a path
+    /// URL, such as `http://api.example.com/v1`, or just a path
     url: String,
     /// A header field, such as 'Content-Length: 10'; repeat it for more
     #[arg(long, short = 'H', value_name = "FIELD")]

@@ -65,7 +65,7 @@ struct Where {
     /// With --to: address to listen on, such as :8080
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// A backend, such as :9001 or http://127.0.0.1:9001; repeat it for more. No file is read then
+    /// A backend, such as :9001 or `http://127.0.0.1:9001`; repeat it for more. No file is read then
     #[arg(long, value_name = "BACKEND")]
     to: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! The corridor: takes exchanges from the listeners, decides about each, and brings it to a worker or to an answer.
 //!
-//! Read [`pass`] first: it is the road of one request. [`decide`] is the decision, which `explain` shows; `pool` are the
+//! Read [`pass`] first: it is the road of one request. [`mod@decide`] is the decision, which `explain` shows; `pool` are the
 //! workers; `crew` answers what needs no backend.
 
 mod context;

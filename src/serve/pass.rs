@@ -1,6 +1,6 @@
 //! READ THIS FIRST: the road of one exchange, from the verdict to its last byte.
 //!
-//! decided (see [`super::decide`]) → balance → forward → respond → recorded (when the context is dropped)
+//! decided (see [`mod@super::decide`]) → balance → forward → respond → recorded (when the context is dropped)
 
 use std::cell::RefCell;
 use std::sync::Arc;

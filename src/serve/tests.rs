@@ -1,1 +1,340 @@
-//! The whole road over exchanges in memory: no client sockets, real backends.
+//! The whole road over exchanges in memory: no client sockets, no engine; backends are real sockets where one is needed.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use http::Method;
+
+use super::trace::Recorder;
+use super::*;
+use crate::drain::Phase;
+use crate::exchange::{BodyFault, Peer, ResponseWriter};
+use crate::message::fields::Fields;
+use crate::message::framing::Framing;
+use crate::message::head::{BodyLength, RequestHead, ResponseHead, Version};
+use crate::message::target::Target;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What became of an exchange.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Finished {
+        status: u16,
+        body: String,
+        close: bool,
+    },
+    Cut,
+    Abandoned,
+    Dropped,
+}
+
+struct MemoryExchange {
+    head: RequestHead,
+    peer: Peer,
+    body: Box<dyn Read + Send>,
+    fate: Option<Sender<Fate>>,
+}
+
+struct MemoryWriter {
+    status: u16,
+    close: bool,
+    body: Vec<u8>,
+    fate: Option<Sender<Fate>>,
+}
+
+/// A body that is no body: reading it panics.
+struct Bomb;
+
+impl Read for Bomb {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("this body panics on purpose")
+    }
+}
+
+impl Exchange for MemoryExchange {
+    fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    fn body(&mut self) -> &mut dyn Read {
+        &mut self.body
+    }
+
+    fn start(
+        mut self: Box<Self>,
+        head: &ResponseHead,
+        _: BodyLength,
+    ) -> io::Result<Box<dyn ResponseWriter>> {
+        let (status, close) = (head.status.as_u16(), head.close);
+        Ok(Box::new(MemoryWriter {
+            status,
+            close,
+            body: Vec::new(),
+            fate: self.fate.take(),
+        }))
+    }
+
+    fn abandon(mut self: Box<Self>) {
+        tell(&mut self.fate, Fate::Abandoned);
+    }
+}
+
+impl Drop for MemoryExchange {
+    fn drop(&mut self) {
+        tell(&mut self.fate, Fate::Dropped);
+    }
+}
+
+impl Write for MemoryWriter {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.body.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ResponseWriter for MemoryWriter {
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        let body = String::from_utf8(std::mem::take(&mut self.body)).unwrap();
+        let (status, close) = (self.status, self.close);
+        tell(
+            &mut self.fate,
+            Fate::Finished {
+                status,
+                body,
+                close,
+            },
+        );
+        Ok(())
+    }
+}
+
+impl Drop for MemoryWriter {
+    fn drop(&mut self) {
+        tell(&mut self.fate, Fate::Cut);
+    }
+}
+
+fn tell(fate: &mut Option<Sender<Fate>>, what: Fate) {
+    if let Some(sender) = fate.take() {
+        let _ = sender.send(what);
+    }
+}
+
+fn request(method: Method, target: &str, framing: Framing) -> RequestHead {
+    let mut fields = Fields::new();
+    fields.append("Host", "test");
+    RequestHead {
+        method,
+        target: Target::parse(target).unwrap(),
+        version: Version::Http11,
+        fields,
+        framing,
+    }
+}
+
+fn exchange(
+    head: RequestHead,
+    body: impl Read + Send + 'static,
+) -> (Box<MemoryExchange>, Receiver<Fate>) {
+    let address: SocketAddr = "192.0.2.1:1000".parse().unwrap();
+    let (sender, fate) = bounded(1);
+    let peer = Peer {
+        address,
+        local: "127.0.0.1:80".parse().unwrap(),
+    };
+    (
+        Box::new(MemoryExchange {
+            head,
+            peer,
+            body: Box::new(body),
+            fate: Some(sender),
+        }),
+        fate,
+    )
+}
+
+/// A backend that answers every connection's first request with `answer`.
+fn backend(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+fn corridor(backend: SocketAddr, more: &str) -> (Arc<Corridor>, Drain) {
+    let text = format!(
+        "[server]\nworkers = 2\nqueue = 4\n{more}\n[[upstream]]\nname = \"u\"\nbackends = [\"http://{backend}\"]\n"
+    );
+    let config = crate::config::load_str("test", &text).unwrap().config;
+    let drain = Drain::new();
+    (
+        Corridor::start(Arc::new(Snapshot::new(Arc::new(config))), &drain).unwrap(),
+        drain,
+    )
+}
+
+fn run(corridor: &Corridor, head: RequestHead, body: impl Read + Send + 'static) -> Fate {
+    let (exchange, fate) = exchange(head, body);
+    corridor.take(exchange);
+    fate.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn an_answer_goes_all_the_way() {
+    let (corridor, _) = corridor(
+        backend("HTTP/1.1 201 Made\r\nContent-Length: 5\r\n\r\nhello"),
+        "",
+    );
+    let fate = run(
+        &corridor,
+        request(Method::GET, "/", Framing::None),
+        io::empty(),
+    );
+    assert_eq!(
+        fate,
+        Fate::Finished {
+            status: 201,
+            body: "hello".into(),
+            close: false
+        }
+    );
+    corridor.shut_down();
+}
+
+#[test]
+fn a_cut_answer_is_never_finished() {
+    let (corridor, _) = corridor(
+        backend("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"),
+        "",
+    );
+    let fate = run(
+        &corridor,
+        request(Method::GET, "/", Framing::None),
+        io::empty(),
+    );
+    assert_eq!(fate, Fate::Cut);
+    corridor.shut_down();
+}
+
+#[test]
+fn a_panic_costs_one_exchange_and_leaves_nothing_in_flight() {
+    let (corridor, drain) = corridor(
+        backend("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        "",
+    );
+    for _ in 0..5 {
+        let fate = run(
+            &corridor,
+            request(Method::POST, "/", Framing::Length(5)),
+            Bomb,
+        );
+        assert_eq!(fate, Fate::Dropped);
+    }
+    let fate = run(
+        &corridor,
+        request(Method::GET, "/", Framing::None),
+        io::empty(),
+    );
+    assert_eq!(
+        fate,
+        Fate::Finished {
+            status: 200,
+            body: "ok".into(),
+            close: false
+        }
+    );
+    assert_eq!(drain.wait_idle(PATIENCE), 0);
+    corridor.shut_down();
+}
+
+#[test]
+fn a_client_that_leaves_gets_no_answer() {
+    struct Gone;
+    impl Read for Gone {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(BodyFault::Left.into_io())
+        }
+    }
+    let (corridor, _) = corridor(backend(""), "");
+    let fate = run(
+        &corridor,
+        request(Method::POST, "/", Framing::Length(5)),
+        Gone,
+    );
+    assert_eq!(fate, Fate::Abandoned);
+    corridor.shut_down();
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_announced_or_not() {
+    let (corridor, _) = corridor(backend(""), "limits.body = 10");
+    for framing in [Framing::Length(11), Framing::Chunked] {
+        let fate = run(
+            &corridor,
+            request(Method::POST, "/", framing),
+            io::repeat(b'x').take(11),
+        );
+        assert!(
+            matches!(
+                &fate,
+                Fate::Finished {
+                    status: 413,
+                    close: true,
+                    ..
+                }
+            ),
+            "{fate:?}"
+        );
+    }
+    corridor.shut_down();
+}
+
+#[test]
+fn draining_refuses_and_says_close() {
+    let (corridor, drain) = corridor(backend(""), "");
+    drain.advance(Phase::Draining);
+    let fate = run(
+        &corridor,
+        request(Method::GET, "/", Framing::None),
+        io::empty(),
+    );
+    assert!(
+        matches!(&fate, Fate::Finished { status: 503, close: true, body } if body.contains("draining")),
+        "{fate:?}"
+    );
+    corridor.shut_down();
+}
+
+#[test]
+fn what_runs_is_what_is_explained() {
+    let (corridor, _) = corridor(backend(""), "");
+    let head = request(Method::GET, "/x", Framing::None);
+    let now = Instant::now();
+    let mut trace = Recorder::default();
+    let told = decide(&head, &corridor.snapshot, Phase::Serving, now, &mut trace);
+    assert_eq!(
+        told,
+        decide(&head, &corridor.snapshot, Phase::Serving, now, &mut NoTrace)
+    );
+    assert_eq!(trace.steps.len(), 4, "{:?}", trace.steps);
+    corridor.shut_down();
+}

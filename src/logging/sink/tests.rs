@@ -38,8 +38,8 @@ impl Destination for Scripted {
 
 /// A sink with a queue of this length, what it writes, and the script of its writer.
 fn scripted(length: usize) -> (Sink, Receiver<String>, Sender<io::Result<usize>>) {
-    let (asked, asks) = crossbeam_channel::unbounded();
-    let (script, answers) = crossbeam_channel::unbounded();
+    let (asked, asks) = crossbeam_channel::bounded(1 << 16);
+    let (script, answers) = crossbeam_channel::bounded(1 << 16);
     let sink = Sink::with_queue("log-test", Box::new(Scripted { asked, answers }), length).unwrap();
     (sink, asks, script)
 }
