@@ -4,8 +4,16 @@
 //! the head only; decoding chunks is the engine's work.
 
 use super::fields::{Fields, is_token, is_value};
-use super::head::Version;
 use super::target::is_host;
+
+/// HTTP version of a client's request. Backends are always spoken to in 1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
 
 /// How a request body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

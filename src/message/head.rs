@@ -8,14 +8,7 @@ use super::fields::Fields;
 use super::framing::Framing;
 use super::target::Target;
 
-/// HTTP version of a client's request. Backends are always spoken to in 1.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
-}
+pub use super::framing::Version;
 
 /// A request head whose syntax and framing have been judged.
 #[derive(Debug, Clone)]

@@ -20,6 +20,7 @@ use super::disposal;
 use super::exchange::TinyExchange;
 use super::hangup::Hangup;
 use super::judge;
+use super::keeper::Keeper;
 use super::refuser::Refuser;
 
 /// Requests that may wait behind another one of the same connection.
@@ -91,7 +92,7 @@ impl Connections {
         if self.is_poisoned(peer) {
             self.hangup.close(peer);
             disposal::discard(request);
-            return self.ended(peer);
+            return Arc::clone(self).ended(peer);
         }
         match judge::head(&request) {
             Ok(head) => {
@@ -99,46 +100,16 @@ impl Connections {
                     address: peer,
                     local: self.local,
                 };
-                self.intake.take(Box::new(TinyExchange::new(
-                    request,
-                    head,
-                    peer,
-                    Arc::clone(self),
-                )));
+                let keeper: Arc<dyn Keeper> = Arc::<Connections>::clone(self);
+                self.intake
+                    .take(Box::new(TinyExchange::new(request, head, peer, keeper)));
             }
             Err(bad) => {
                 self.poison(peer);
-                self.refuser.refuse(request, peer, bad, self);
+                let keeper: Arc<dyn Keeper> = Arc::<Connections>::clone(self);
+                self.refuser.refuse(request, peer, bad, keeper);
             }
         }
-    }
-
-    /// The exchange of `peer` has ended: the next one may begin, or all that wait are thrown away.
-    pub(super) fn ended(self: &Arc<Connections>, peer: SocketAddr) {
-        let next = {
-            let mut open = self.open.lock();
-            let next = open.get_mut(&peer).and_then(VecDeque::pop_front);
-            if next.is_none() {
-                open.remove(&peer);
-            }
-            next
-        };
-        if let Some(request) = next {
-            self.begin(request, peer);
-        }
-    }
-
-    /// Nothing more of this connection is to be honoured.
-    pub(super) fn poison(&self, peer: SocketAddr) {
-        let now = Instant::now();
-        let duration = if self.hangup.is_available() {
-            POISONED
-        } else {
-            POISONED_WITHOUT_HANGUP
-        };
-        let mut poisoned = self.poisoned.lock();
-        poisoned.retain(|_, until| *until > now);
-        poisoned.insert(peer, now + duration);
     }
 
     fn is_poisoned(&self, peer: SocketAddr) -> bool {
@@ -146,10 +117,6 @@ impl Connections {
             .lock()
             .get(&peer)
             .is_some_and(|until| *until > Instant::now())
-    }
-
-    pub(super) fn hangup(&self) -> &Hangup {
-        &self.hangup
     }
 
     /// How many peers have been new so far. One that was forgotten counts again.
@@ -170,5 +137,37 @@ impl Connections {
             self.hangup.close(peer);
         }
         self.refuser.shut_down();
+    }
+}
+
+impl Keeper for Connections {
+    fn ended(self: Arc<Connections>, peer: SocketAddr) {
+        let next = {
+            let mut open = self.open.lock();
+            let next = open.get_mut(&peer).and_then(VecDeque::pop_front);
+            if next.is_none() {
+                open.remove(&peer);
+            }
+            next
+        };
+        if let Some(request) = next {
+            self.begin(request, peer);
+        }
+    }
+
+    fn poison(&self, peer: SocketAddr) {
+        let now = Instant::now();
+        let duration = if self.hangup.is_available() {
+            POISONED
+        } else {
+            POISONED_WITHOUT_HANGUP
+        };
+        let mut poisoned = self.poisoned.lock();
+        poisoned.retain(|_, until| *until > now);
+        poisoned.insert(peer, now + duration);
+    }
+
+    fn hangup(&self) -> &Hangup {
+        &self.hangup
     }
 }

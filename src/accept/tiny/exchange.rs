@@ -11,9 +11,9 @@ use crate::exchange::{BodyFault, Exchange, Peer, ResponseWriter};
 use crate::message::framing::Framing;
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
 
-use super::connections::Connections;
 use super::disposal;
 use super::judge::closes_itself;
+use super::keeper::Keeper;
 use super::writer::{Shape, TinyWriter};
 
 /// Bodies up to this were read by tiny_http together with the head (its `new_request`).
@@ -25,7 +25,7 @@ pub(super) struct TinyExchange {
     request: Option<Request>,
     head: RequestHead,
     peer: Peer,
-    connections: Arc<Connections>,
+    keeper: Arc<dyn Keeper>,
     /// What is left of the body; `None`: chunked, end not seen.
     left: Option<u64>,
 }
@@ -35,14 +35,14 @@ impl TinyExchange {
         request: Request,
         head: RequestHead,
         peer: Peer,
-        connections: Arc<Connections>,
+        keeper: Arc<dyn Keeper>,
     ) -> TinyExchange {
         let left = head.framing.length();
         TinyExchange {
             request: Some(request),
             head,
             peer,
-            connections,
+            keeper,
             left,
         }
     }
@@ -69,7 +69,7 @@ impl TinyExchange {
             Some(left) => *left -= count as u64,
             // tiny_http's decoder gives 0 for the last chunk, and also when the connection ends within one.
             None if count == 0
-                && self.connections.hangup().is_at_end(self.peer.address) == Some(true) =>
+                && self.keeper.hangup().is_at_end(self.peer.address) == Some(true) =>
             {
                 return Err(BodyFault::Left.into_io());
             }
@@ -132,23 +132,18 @@ impl Exchange for TinyExchange {
         let is_unread = self.left != Some(0);
         if is_unread {
             // The rest of the body must not be taken for the next request, nor be waited for.
-            self.connections.poison(peer);
-            self.connections.hangup().stop_reading(peer);
+            self.keeper.poison(peer);
+            self.keeper.hangup().stop_reading(peer);
         }
         let shape = self.shape(head, length, is_unread);
         let Some(request) = self.request.take() else {
             return Err(io::Error::other("already answered"));
         };
-        let connections = Arc::clone(&self.connections);
+        let keeper = Arc::clone(&self.keeper);
         if disposal::is_dangerous(self.left.unwrap_or(0)) {
-            return Ok(Box::new(TinyWriter::giving_up(
-                request,
-                head,
-                peer,
-                connections,
-            )));
+            return Ok(Box::new(TinyWriter::giving_up(request, head, peer, keeper)));
         }
-        TinyWriter::start(request.into_writer(), head, shape, peer, connections)
+        TinyWriter::start(request.into_writer(), head, shape, peer, keeper)
     }
 
     fn abandon(mut self: Box<Self>) {
@@ -156,10 +151,10 @@ impl Exchange for TinyExchange {
             return;
         };
         let peer = self.peer.address;
-        self.connections.poison(peer);
-        self.connections.hangup().close(peer);
+        self.keeper.poison(peer);
+        self.keeper.hangup().close(peer);
         disposal::discard(request);
-        self.connections.ended(peer);
+        Arc::clone(&self.keeper).ended(peer);
     }
 }
 
@@ -189,7 +184,7 @@ impl Drop for TinyExchange {
                 ..self.head.clone()
             },
             peer: self.peer.clone(),
-            connections: Arc::clone(&self.connections),
+            keeper: Arc::clone(&self.keeper),
             left: self.left,
         });
         let length = BodyLength::Known(body.len() as u64);

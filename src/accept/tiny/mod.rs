@@ -15,6 +15,7 @@ mod disposal;
 mod exchange;
 mod hangup;
 mod judge;
+mod keeper;
 mod nudge;
 mod refuser;
 mod writer;

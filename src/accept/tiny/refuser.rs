@@ -1,4 +1,4 @@
-//! Answers malformed requests with 400 and closes their connections, on a thread of its own: nobody who dispatches may wait
+//! Answers malformed requests with 400 and closes their keeper, on a thread of its own: nobody who dispatches may wait
 //! for a slow reader.
 
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use tiny_http::Request;
 
 use crate::error::Cause;
 
-use super::connections::Connections;
 use super::disposal;
 use super::judge::Bad;
+use super::keeper::Keeper;
 
 /// Refusals that may wait. Beyond that connections are closed without an answer.
 const WAITING: usize = 256;
@@ -29,7 +29,7 @@ struct Task {
     request: Request,
     peer: SocketAddr,
     bad: Bad,
-    connections: Arc<Connections>,
+    keeper: Arc<dyn Keeper>,
 }
 
 impl Refuser {
@@ -50,14 +50,14 @@ impl Refuser {
         request: Request,
         peer: SocketAddr,
         bad: Bad,
-        connections: &Arc<Connections>,
+        keeper: Arc<dyn Keeper>,
     ) {
         log::info!("refused a malformed request from {peer}: {}", bad.0);
         let task = Task {
             request,
             peer,
             bad,
-            connections: Arc::clone(connections),
+            keeper,
         };
         let result = match &*self.sender.lock() {
             Some(sender) => sender.try_send(task).map_err(TrySendError::into_inner),
@@ -66,13 +66,13 @@ impl Refuser {
         if let Err(Task {
             request,
             peer,
-            connections,
+            keeper,
             ..
         }) = result
         {
-            connections.hangup().close(peer);
+            keeper.hangup().close(peer);
             disposal::discard(request);
-            connections.ended(peer);
+            keeper.ended(peer);
         }
     }
 
@@ -89,7 +89,7 @@ fn answer(task: Task) {
         request,
         peer,
         bad,
-        connections,
+        keeper,
     } = task;
     let cause = Cause::BadRequest;
     let body = json!({ "message": bad.0, "status": cause.status(), "cause": cause.code() });
@@ -102,7 +102,7 @@ fn answer(task: Task) {
         cause.code(),
     );
     // Nothing of its body is of interest, and dropping the reader must not wait for it.
-    connections.hangup().stop_reading(peer);
+    keeper.hangup().stop_reading(peer);
     if request
         .body_length()
         .is_some_and(|length| disposal::is_dangerous(length as u64))
@@ -114,8 +114,8 @@ fn answer(task: Task) {
             .write_all(answer.as_bytes())
             .and_then(|()| writer.flush());
         // Before tiny_http gets its turn: it would answer what follows on its own account.
-        connections.hangup().close(peer);
+        keeper.hangup().close(peer);
     }
-    connections.hangup().close(peer);
-    connections.ended(peer);
+    keeper.hangup().close(peer);
+    keeper.ended(peer);
 }

@@ -9,8 +9,8 @@ use tiny_http::Request;
 use crate::exchange::ResponseWriter;
 use crate::message::head::{BodyLength, ResponseHead, Version};
 
-use super::connections::Connections;
 use super::disposal;
+use super::keeper::Keeper;
 
 /// What decides about framing and about the connection's fate.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub(super) struct TinyWriter {
     framing: Framing,
     hangs_up: bool,
     peer: SocketAddr,
-    connections: Arc<Connections>,
+    keeper: Arc<dyn Keeper>,
 }
 
 enum Out {
@@ -64,7 +64,7 @@ impl TinyWriter {
         head: &ResponseHead,
         shape: Shape,
         peer: SocketAddr,
-        connections: Arc<Connections>,
+        keeper: Arc<dyn Keeper>,
     ) -> io::Result<Box<dyn ResponseWriter>> {
         let framing = framing(&shape);
         // HTTP/1.0 knows no other end for an unknown length than the connection's.
@@ -77,7 +77,7 @@ impl TinyWriter {
             framing,
             hangs_up,
             peer,
-            connections,
+            keeper,
         };
         // On an error the writer is dropped, which closes the connection.
         written.map(|()| Box::new(writer) as Box<dyn ResponseWriter>)
@@ -87,7 +87,7 @@ impl TinyWriter {
         request: Request,
         head: &ResponseHead,
         peer: SocketAddr,
-        connections: Arc<Connections>,
+        keeper: Arc<dyn Keeper>,
     ) -> TinyWriter {
         let out = Out::GivingUp {
             request,
@@ -99,7 +99,7 @@ impl TinyWriter {
             framing: Framing::UntilClose,
             hangs_up: true,
             peer,
-            connections,
+            keeper,
         }
     }
 
@@ -169,13 +169,13 @@ impl ResponseWriter for TinyWriter {
         self.end_body()?;
         self.flush()?;
         if self.hangs_up {
-            self.connections.poison(self.peer);
+            self.keeper.poison(self.peer);
         }
         match self.out.take() {
             Some(Out::Socket(socket)) => {
                 // Before tiny_http gets its turn: it may have an answer of its own to what it has read ahead.
                 if self.hangs_up {
-                    self.connections.hangup().close(self.peer);
+                    self.keeper.hangup().close(self.peer);
                 }
                 drop(socket);
             }
@@ -185,11 +185,11 @@ impl ResponseWriter for TinyWriter {
                 body,
             }) => {
                 disposal::give_up(request, status, &body);
-                self.connections.hangup().close(self.peer);
+                self.keeper.hangup().close(self.peer);
             }
             None => (),
         }
-        self.connections.ended(self.peer);
+        Arc::clone(&self.keeper).ended(self.peer);
         Ok(())
     }
 }
@@ -198,11 +198,11 @@ impl Drop for TinyWriter {
     /// Not finished: the client must see that the answer was cut.
     fn drop(&mut self) {
         let Some(out) = self.out.take() else { return };
-        self.connections.poison(self.peer);
+        self.keeper.poison(self.peer);
         if self.framing == Framing::UntilClose {
-            self.connections.hangup().reset(self.peer);
+            self.keeper.hangup().reset(self.peer);
         } else {
-            self.connections.hangup().close(self.peer);
+            self.keeper.hangup().close(self.peer);
         }
         match out {
             Out::Socket(socket) => drop(socket),
@@ -210,7 +210,7 @@ impl Drop for TinyWriter {
                 request, status, ..
             } => disposal::give_up(request, status, b""),
         }
-        self.connections.ended(self.peer);
+        Arc::clone(&self.keeper).ended(self.peer);
     }
 }
 

@@ -1,0 +1,18 @@
+//! What an exchange has to tell about its connection. It knows no requests and no answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::hangup::Hangup;
+
+/// Whoever keeps the order of the exchanges of a connection; [`super::connections`] does.
+pub(super) trait Keeper: Send + Sync {
+    /// The exchange of `peer` has ended: the next one may begin.
+    fn ended(self: Arc<Self>, peer: SocketAddr);
+
+    /// Nothing more of this connection is to be honoured.
+    fn poison(&self, peer: SocketAddr);
+
+    /// The way to close connections.
+    fn hangup(&self) -> &Hangup;
+}
