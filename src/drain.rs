@@ -159,7 +159,7 @@ impl Drop for FlightGuard {
     fn drop(&mut self) {
         let mut flights = self.inner.flights.lock();
         flights.remove(&self.id);
-        if flights.is_empty() && self.inner.phase.load(Ordering::Acquire) != 0 {
+        if flights.is_empty() {
             drop(flights);
             self.inner.changed.notify_all();
         }
