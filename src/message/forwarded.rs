@@ -8,7 +8,6 @@ use ipnet::IpNet;
 
 use super::fields::Fields;
 use super::head::{RequestHead, Version};
-use super::target::split_port;
 
 /// The name that this proxy has in `Via` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "tollgate";
@@ -147,10 +146,8 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Fields) {
     {
         out.append("X-Forwarded-Host", host);
     }
-    let port = split_port(host)
-        .1
-        .filter(|port| !port.is_empty())
-        .map_or_else(|| hop.local_port.to_string(), str::to_owned);
+    // The port of the listener, not the one in Host: that is only what the client wrote.
+    let port = hop.local_port.to_string();
     out.append(
         "X-Forwarded-Port",
         believed("x-forwarded-port").unwrap_or(&port),
@@ -279,7 +276,7 @@ mod tests {
         assert_eq!(get("X-Forwarded-For"), "::1");
         assert_eq!(get("X-Forwarded-Proto"), "http");
         assert_eq!(get("X-Forwarded-Host"), "a:81");
-        assert_eq!(get("X-Forwarded-Port"), "81");
+        assert_eq!(get("X-Forwarded-Port"), "8080");
         assert_eq!(get("Forwarded"), "for=\"[::1]\";host=\"a:81\";proto=http");
         assert_eq!(get("Via"), "1.1 front, 1.1 tollgate");
         assert_eq!(get("X-Request-ID"), "id");
