@@ -28,4 +28,5 @@ mod logging; // access lines, what never gets into them, rotation
 // Across the rooms.
 mod conformance; // one test per rule, named by its RFC section
 mod hostile; // a table of bad bytes; after each a good request must work
+mod peers; // programs of other people: curl in front, nginx and Python behind
 mod regression; // one test per fixed or known bug

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,11 +17,12 @@ use tiny_http::Request;
 
 use crate::exchange::{Intake, Peer};
 
-use super::disposal;
+use super::disposal::{self, Leftover};
 use super::exchange::TinyExchange;
 use super::hangup::Hangup;
 use super::judge;
 use super::keeper::Keeper;
+use super::linger::Linger;
 use super::refuser::Refuser;
 
 /// Requests that may wait behind another one of the same connection.
@@ -42,6 +44,7 @@ pub(super) struct Connections {
     newcomers: AtomicU64,
     hangup: Hangup,
     refuser: Refuser,
+    linger: Linger,
 }
 
 impl Connections {
@@ -55,6 +58,7 @@ impl Connections {
             newcomers: AtomicU64::new(0),
             hangup: Hangup::new(local.port()),
             refuser: Refuser::start()?,
+            linger: Linger::start()?,
         })
     }
 
@@ -137,6 +141,7 @@ impl Connections {
             self.hangup.close(peer);
         }
         self.refuser.shut_down();
+        self.linger.shut_down();
     }
 }
 
@@ -165,6 +170,17 @@ impl Keeper for Connections {
         let mut poisoned = self.poisoned.lock();
         poisoned.retain(|_, until| *until > now);
         poisoned.insert(peer, now + duration);
+    }
+
+    fn linger(&self, peer: SocketAddr, leftover: Leftover) {
+        if let Some(socket) = self.hangup.find(peer) {
+            return self.linger.take(peer, socket, leftover);
+        }
+        // Without a handle nothing can be closed: letting go of the body waits for it, on a thread that nobody misses.
+        let wait = move || disposal::dispose(leftover);
+        let _ = thread::Builder::new()
+            .name("listener-drain".into())
+            .spawn(wait);
     }
 
     fn hangup(&self) -> &Hangup {

@@ -5,11 +5,11 @@
 //! request with its thread and two descriptors is given up; there is no way to get those back (tiny-http pull request 290).
 
 use std::fs;
-use std::io::Write;
+use std::io::Empty;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tiny_http::{Request, Response, StatusCode};
+use tiny_http::{ReadWrite, Request, Response, StatusCode};
 
 use crate::message::framing::parse_length;
 
@@ -48,21 +48,51 @@ fn total_memory(text: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
+/// Both sides of a connection, taken out of a request whose body was not read to its end.
+pub(super) struct Leftover {
+    pub(super) stream: Box<dyn ReadWrite + Send>,
+    /// Body bytes that were announced and not read.
+    pub(super) unread: u64,
+}
+
+/// Takes the connection out of `request`, with `response`'s head written to it: this is the only call of tiny_http that
+/// hands out the writer without dropping the reader of the body. Its answer ends with the connection.
+pub(super) fn take_over(request: Request, response: Response<Empty>, unread: u64) -> Leftover {
+    // tiny_http writes an Upgrade field whatever we do. That HTTP/1.1 could be used is at least true.
+    let stream = request.upgrade("HTTP/1.1", response);
+    Leftover { stream, unread }
+}
+
+/// Lets go of a connection. It should be closed before, or this waits for the rest of the body.
+pub(super) fn dispose(leftover: Leftover) {
+    if !is_dangerous(leftover.unread) {
+        return;
+    }
+    let count = GIVEN_UP.fetch_add(1, Ordering::Relaxed) + 1;
+    log::warn!(
+        "a body too large to be skipped was left unread; {count} tiny_http connections are stuck for good"
+    );
+    std::mem::forget(leftover.stream);
+}
+
 /// Lets go of a request that nobody looked at. Its connection should be closed before, or this waits for its body.
 pub(super) fn discard(request: Request) {
+    let unread = unread(&request);
+    if is_dangerous(unread) {
+        dispose(take_over(request, Response::empty(StatusCode(400)), unread));
+    }
+}
+
+/// The most that tiny_http may take for the length of a request's body.
+pub(super) fn unread(request: &Request) -> u64 {
     let lengths = request
         .headers()
         .iter()
         .filter(|header| header.field.equiv("Content-Length"));
-    let largest = lengths
+    lengths
         .map(|header| announced(header.value.as_str()))
         .max()
-        .unwrap_or(0);
-    if is_dangerous(largest) {
-        give_up(request, 400, b"");
-    } else {
-        drop(request);
-    }
+        .unwrap_or(0)
 }
 
 /// The length that tiny_http may have taken from a value, however odd.
@@ -75,19 +105,6 @@ fn announced(value: &str) -> u64 {
             0
         }
     })
-}
-
-/// Answers `status` with `body`, which ends with the connection, and gives the request up. The caller closes the
-/// connection.
-pub(super) fn give_up(request: Request, status: u16, body: &[u8]) {
-    let count = GIVEN_UP.fetch_add(1, Ordering::Relaxed) + 1;
-    log::warn!(
-        "a body too large to be skipped was left unread; {count} tiny_http connections are stuck for good"
-    );
-    // This is the only call of tiny_http that lets go of the body's reader without dropping it.
-    let mut stream = request.upgrade("close", Response::empty(StatusCode(status)));
-    let _ = stream.write_all(body).and_then(|()| stream.flush());
-    std::mem::forget(stream);
 }
 
 #[cfg(test)]

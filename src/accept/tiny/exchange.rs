@@ -88,15 +88,15 @@ impl TinyExchange {
         }
     }
 
-    fn shape(&self, head: &ResponseHead, length: BodyLength, must_close: bool) -> Shape {
+    fn shape(&self, head: &ResponseHead, length: BodyLength) -> Shape {
+        let closes = head.close || self.head.wants_close();
         Shape {
             version: self.head.version,
             is_bodiless: head.is_bodiless(&self.head.method),
             length,
             announced: head.announced,
-            says_close: must_close || head.close || self.head.wants_close(),
-            hangs_up: (must_close || head.close || self.head.wants_close())
-                && !closes_itself(&self.head),
+            says_close: closes,
+            hangs_up: closes && !closes_itself(&self.head),
         }
     }
 }
@@ -129,20 +129,19 @@ impl Exchange for TinyExchange {
     ) -> io::Result<Box<dyn ResponseWriter>> {
         self.skip_buffered();
         let peer = self.peer.address;
-        let is_unread = self.left != Some(0);
-        if is_unread {
-            // The rest of the body must not be taken for the next request, nor be waited for.
-            self.keeper.poison(peer);
-            self.keeper.hangup().stop_reading(peer);
-        }
-        let shape = self.shape(head, length, is_unread);
         let Some(request) = self.request.take() else {
             return Err(io::Error::other("already answered"));
         };
         let keeper = Arc::clone(&self.keeper);
-        if disposal::is_dangerous(self.left.unwrap_or(0)) {
-            return Ok(Box::new(TinyWriter::giving_up(request, head, peer, keeper)));
+        let unread = self.left.unwrap_or(0);
+        if self.left != Some(0) {
+            // The rest of the body must not be taken for the next request.
+            self.keeper.poison(peer);
+            return Ok(TinyWriter::start_unread(
+                request, unread, head, peer, keeper,
+            ));
         }
+        let shape = self.shape(head, length);
         TinyWriter::start(request.into_writer(), head, shape, peer, keeper)
     }
 

@@ -56,13 +56,6 @@ impl Hangup {
         }
     }
 
-    /// Lets reads end at once, so that dropping an unread body does not wait for it. Answers can still be written.
-    pub(super) fn stop_reading(&self, peer: SocketAddr) {
-        if let Some(socket) = self.find(peer) {
-            let _ = socket.shutdown(Shutdown::Read);
-        }
-    }
-
     /// Whether the peer has closed its side and nothing is left to read. `None`: it cannot be told.
     pub(super) fn is_at_end(&self, peer: SocketAddr) -> Option<bool> {
         let socket = self.find(peer)?;
@@ -75,7 +68,7 @@ impl Hangup {
     }
 
     /// A handle of our own to the socket connected to `peer`.
-    fn find(&self, peer: SocketAddr) -> Option<Socket> {
+    pub(super) fn find(&self, peer: SocketAddr) -> Option<Socket> {
         let process = self.process.as_ref()?;
         for entry in fs::read_dir("/proc/self/fd").ok()?.flatten() {
             let is_socket = fs::read_link(entry.path())

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::disposal::Leftover;
 use super::hangup::Hangup;
 
 /// Whoever keeps the order of the exchanges of a connection; [`super::connections`] does.
@@ -12,6 +13,9 @@ pub(super) trait Keeper: Send + Sync {
 
     /// Nothing more of this connection is to be honoured.
     fn poison(&self, peer: SocketAddr);
+
+    /// The answer to a request with an unread body is out: ends the connection without cutting the answer off.
+    fn linger(&self, peer: SocketAddr, leftover: Leftover);
 
     /// The way to close connections.
     fn hangup(&self) -> &Hangup;

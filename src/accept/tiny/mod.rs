@@ -16,6 +16,7 @@ mod exchange;
 mod hangup;
 mod judge;
 mod keeper;
+mod linger;
 mod nudge;
 mod refuser;
 mod writer;

@@ -1,7 +1,7 @@
 //! Answers malformed requests with 400 and closes their keeper, on a thread of its own: nobody who dispatches may wait
 //! for a slow reader.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,10 +12,13 @@ use serde_json::json;
 use tiny_http::Request;
 
 use crate::error::Cause;
+use crate::message::forwarded::PSEUDONYM;
+use crate::message::head::ResponseHead;
 
 use super::disposal;
 use super::judge::Bad;
 use super::keeper::Keeper;
+use super::writer::TinyWriter;
 
 /// Refusals that may wait. Beyond that connections are closed without an answer.
 const WAITING: usize = 256;
@@ -93,29 +96,19 @@ fn answer(task: Task) {
     } = task;
     let cause = Cause::BadRequest;
     let body = json!({ "message": bad.0, "status": cause.status(), "cause": cause.code() });
-    let body = format!("{body}\n");
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Proxy-Status: tollgate; error={}; details=\"{}\"\r\nConnection: close\r\n\r\n{body}",
-        body.len(),
+    let mut head = ResponseHead::new(cause.status_code());
+    head.fields.append("Content-Type", "application/json");
+    let status = format!(
+        "{PSEUDONYM}; error={}; details=\"{}\"",
         cause.proxy_status(),
-        cause.code(),
+        cause.code()
     );
-    // Nothing of its body is of interest, and dropping the reader must not wait for it.
-    keeper.hangup().stop_reading(peer);
-    if request
-        .body_length()
-        .is_some_and(|length| disposal::is_dangerous(length as u64))
-    {
-        disposal::give_up(request, 400, body.as_bytes());
-    } else {
-        let mut writer = request.into_writer();
-        let _ = writer
-            .write_all(answer.as_bytes())
-            .and_then(|()| writer.flush());
-        // Before tiny_http gets its turn: it would answer what follows on its own account.
-        keeper.hangup().close(peer);
+    head.fields.append("Proxy-Status", status);
+    // What tiny_http takes for the body need not be one, so none of it is read.
+    let unread = disposal::unread(&request);
+    let mut writer = TinyWriter::start_unread(request, unread, &head, peer, keeper);
+    // A client that has left does not read why.
+    if writer.write_all(format!("{body}\n").as_bytes()).is_ok() {
+        let _ = writer.finish();
     }
-    keeper.hangup().close(peer);
-    keeper.ended(peer);
 }

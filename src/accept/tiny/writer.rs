@@ -4,12 +4,14 @@ use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tiny_http::Request;
+use http::Method;
+use tiny_http::{Header, Request, Response, StatusCode};
 
 use crate::exchange::ResponseWriter;
+use crate::message::forwarded::PSEUDONYM;
 use crate::message::head::{BodyLength, ResponseHead, Version};
 
-use super::disposal;
+use super::disposal::{self, Leftover};
 use super::keeper::Keeper;
 
 /// What decides about framing and about the connection's fate.
@@ -46,16 +48,9 @@ pub(super) struct TinyWriter {
 
 enum Out {
     Socket(Box<dyn Write + Send>),
-    /// The request must not be dropped (see `disposal`): the body is collected and sent at the end.
-    GivingUp {
-        request: Request,
-        status: u16,
-        body: Vec<u8>,
-    },
+    /// The request's body was not read: the connection is ours and ends with the answer.
+    Leftover(Leftover),
 }
-
-/// Most bytes of an answer that are collected when a request is given up; such answers are refusals.
-const MAX_COLLECTED: usize = 64 * 1024;
 
 impl TinyWriter {
     /// Writes the head and gives a writer for the body.
@@ -83,34 +78,45 @@ impl TinyWriter {
         written.map(|()| Box::new(writer) as Box<dyn ResponseWriter>)
     }
 
-    pub(super) fn giving_up(
+    /// The same for a request whose body is not read to its end. tiny_http writes the head, so fields that are not ASCII
+    /// are left out, and the answer ends with the connection.
+    pub(super) fn start_unread(
         request: Request,
+        unread: u64,
         head: &ResponseHead,
         peer: SocketAddr,
         keeper: Arc<dyn Keeper>,
-    ) -> TinyWriter {
-        let out = Out::GivingUp {
-            request,
-            status: head.status.as_u16(),
-            body: Vec::new(),
-        };
-        TinyWriter {
-            out: Some(out),
-            framing: Framing::UntilClose,
+    ) -> Box<dyn ResponseWriter> {
+        let fields = head
+            .fields
+            .iter()
+            .filter_map(|(name, value)| Header::from_bytes(name, value).ok());
+        let server = Header::from_bytes("Server", PSEUDONYM).ok();
+        let has_server = head.fields.contains("server");
+        let fields = fields.chain(server.filter(|_| !has_server)).collect();
+        let status = StatusCode(head.status.as_u16());
+        let response = Response::new(status, fields, io::empty(), None, None);
+        let is_bodiless = head.is_bodiless(&Method::GET);
+        Box::new(TinyWriter {
+            out: Some(Out::Leftover(disposal::take_over(
+                request, response, unread,
+            ))),
+            framing: if is_bodiless {
+                Framing::Nothing
+            } else {
+                Framing::UntilClose
+            },
             hangs_up: true,
             peer,
             keeper,
-        }
+        })
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.out {
             Some(Out::Socket(socket)) => socket.write_all(bytes),
-            Some(Out::GivingUp { body, .. }) if body.len() + bytes.len() <= MAX_COLLECTED => {
-                body.extend_from_slice(bytes);
-                Ok(())
-            }
-            Some(Out::GivingUp { .. }) | None => Err(ErrorKind::BrokenPipe.into()),
+            Some(Out::Leftover(leftover)) => leftover.stream.write_all(bytes),
+            None => Err(ErrorKind::BrokenPipe.into()),
         }
     }
 
@@ -159,7 +165,8 @@ impl Write for TinyWriter {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.out {
             Some(Out::Socket(socket)) => socket.flush(),
-            _ => Ok(()),
+            Some(Out::Leftover(leftover)) => leftover.stream.flush(),
+            None => Ok(()),
         }
     }
 }
@@ -179,14 +186,7 @@ impl ResponseWriter for TinyWriter {
                 }
                 drop(socket);
             }
-            Some(Out::GivingUp {
-                request,
-                status,
-                body,
-            }) => {
-                disposal::give_up(request, status, &body);
-                self.keeper.hangup().close(self.peer);
-            }
+            Some(Out::Leftover(leftover)) => self.keeper.linger(self.peer, leftover),
             None => (),
         }
         Arc::clone(&self.keeper).ended(self.peer);
@@ -206,9 +206,7 @@ impl Drop for TinyWriter {
         }
         match out {
             Out::Socket(socket) => drop(socket),
-            Out::GivingUp {
-                request, status, ..
-            } => disposal::give_up(request, status, b""),
+            Out::Leftover(leftover) => disposal::dispose(leftover),
         }
         Arc::clone(&self.keeper).ended(self.peer);
     }

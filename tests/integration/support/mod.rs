@@ -3,11 +3,14 @@
 pub mod backend;
 pub mod client;
 pub mod conn;
+pub mod curl;
 pub mod engine;
 pub mod eventually;
 pub mod gate;
+pub mod nginx;
 pub mod pattern;
 pub mod process;
+pub mod program;
 pub mod proxy;
 #[cfg(test)]
 mod tests;
@@ -20,5 +23,6 @@ pub use engine::Engine;
 pub(crate) use engine::on_each_engine;
 pub use eventually::{eventually, patience};
 pub use gate::Gate;
+pub use nginx::Nginx;
 pub use process::Process;
 pub use proxy::Proxy;

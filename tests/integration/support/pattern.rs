@@ -25,6 +25,16 @@ pub fn slice(offset: u64, most: u64) -> &'static [u8] {
     &BLOCK[start..(start + length).min(PERIOD)]
 }
 
+/// The first `length` bytes of the stream.
+pub fn bytes(length: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < length {
+        let at = bytes.len() as u64;
+        bytes.extend_from_slice(slice(at, length - at));
+    }
+    bytes
+}
+
 /// Whether `bytes` are what the stream has at `offset`.
 pub fn matches(mut offset: u64, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
@@ -41,10 +51,8 @@ pub fn matches(mut offset: u64, mut bytes: &[u8]) -> bool {
 
 #[test]
 fn the_stream_knows_its_place() {
-    let mut bytes = Vec::new();
-    while bytes.len() < 3_000_000 {
-        bytes.extend_from_slice(slice(bytes.len() as u64, 70_000));
-    }
+    let mut bytes = bytes(3_000_000);
+    assert_eq!(bytes.len(), 3_000_000);
     assert!(matches(0, &bytes));
     assert!(matches(500, &bytes[500..]));
     assert!(!matches(1, &bytes));

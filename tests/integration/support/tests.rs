@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use super::backend::reserve;
 use super::conn::BodyEnd;
+use super::program::Program;
 use super::wire::Piece;
 use super::{Backend, Client, Gate, Received, eventually};
 
@@ -139,4 +140,18 @@ fn a_script_that_panics_fails_its_test() {
 fn a_reserved_port_refuses() {
     let (_reserve, address) = reserve();
     assert!(TcpStream::connect(address).is_err());
+}
+
+const NO_PROGRAM: Program = Program::new("no-such-program", "no-such-package");
+
+#[test]
+fn programs_are_found_on_the_path() {
+    assert!(NO_PROGRAM.path().is_none());
+    assert!(Program::new("sh", "dash").is_installed(true));
+}
+
+#[test]
+#[should_panic(expected = "the Debian package no-such-package")]
+fn a_missing_program_fails_in_ci() {
+    NO_PROGRAM.is_installed(true);
 }

@@ -62,7 +62,8 @@ pub struct Wire {
 }
 
 impl Head {
-    fn parse(raw: Vec<u8>) -> Result<Head, Broken> {
+    /// Parses all bytes of a head, the empty line included.
+    pub(super) fn parse(raw: Vec<u8>) -> Result<Head, Broken> {
         let malformed =
             |why: &str| Broken::Malformed(format!("{why}: {:?}", String::from_utf8_lossy(&raw)));
         let mut lines = raw[..raw.len() - 4].split(|byte| *byte == b'\n');
