@@ -5,6 +5,7 @@
 mod status;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -50,9 +51,11 @@ impl Admin {
     pub fn start(self) -> io::Result<Arc<AdminIntake>> {
         let (sender, exchanges) = bounded::<Box<dyn Exchange>>(WAITING);
         let work = move || {
-            exchanges
-                .into_iter()
-                .for_each(|exchange| self.answer(exchange));
+            for exchange in exchanges {
+                if catch_unwind(AssertUnwindSafe(|| self.answer(exchange))).is_err() {
+                    log::error!("an admin request panicked; the next one goes on");
+                }
+            }
         };
         let thread = thread::Builder::new().name("admin".into()).spawn(work)?;
         Ok(Arc::new(AdminIntake {

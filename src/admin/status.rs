@@ -86,7 +86,7 @@ fn render_backend(backend: &Backend, now: Instant) -> Value {
         "active": totals.active,
         "requests": totals.requests,
         "failures": totals.failures,
-        "mean_time_ms": totals.mean_time.map(|mean| mean.as_secs_f64() * 1000.0),
+        "mean_time_ms": totals.mean_time.map(|mean| (mean.as_secs_f64() * 1e6).round() / 1000.0),
         "idle_connections": backend.idle.len(),
         "failed_probes": health.failures,
         "last_healthy": health.last_healthy.map(unix_millis),

@@ -8,6 +8,9 @@ use crate::config::model::Limits;
 use crate::error::Cause;
 use crate::message::head::RequestHead;
 
+/// Longest method. Registered ones have up to 17 bytes.
+const MAX_METHOD: usize = 64;
+
 /// A rule said no.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -45,6 +48,9 @@ pub fn check(limits: &Limits, head: &RequestHead) -> Result<(), Refusal> {
             Cause::Method,
             format!("{} is not available through this proxy.", head.method),
         ));
+    }
+    if head.method.as_str().len() > MAX_METHOD {
+        return Err(Refusal::with(Cause::BadRequest, "No method is that long."));
     }
     let is_asterisk_wrong = head.target.is_asterisk() && head.method != Method::OPTIONS;
     if is_asterisk_wrong {

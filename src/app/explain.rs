@@ -56,7 +56,11 @@ pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, St
             let upstream = group.map_or("?", |group| group.upstream.name.as_str());
             (
                 true,
-                format!("forward to upstream {upstream}, asking for {}", plan.path),
+                format!(
+                    "forward to upstream {upstream}, asking for {}{}",
+                    plan.path,
+                    head.target.query()
+                ),
             )
         }
         Verdict::Health(_) => (true, "answered by tollgate itself".into()),

@@ -7,7 +7,7 @@ mod explain;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -143,7 +143,7 @@ impl Running {
             drain.clone(),
         )?);
         if let Some((settings, listener)) = admin_listener {
-            let load = load_view(Arc::clone(&corridor), logging);
+            let load = load_view(Arc::clone(&corridor), logging.as_ref().map(Arc::downgrade));
             let intake = Admin::new(settings, admin::view(&drain, upstreams, load)).start()?;
             running.admin_intake = Some(Arc::clone(&intake));
             running.listen("admin-listener", listener, intake)?;
@@ -255,7 +255,7 @@ fn open_all(config: &Config) -> Result<Vec<Box<dyn Listener>>, BindError> {
 
 fn load_view(
     corridor: Arc<Corridor>,
-    logging: Option<Arc<Logging>>,
+    logging: Option<Weak<Logging>>,
 ) -> Box<dyn Fn() -> LoadView + Send + Sync> {
     Box::new(move || {
         let load = corridor.load();
@@ -264,7 +264,10 @@ fn load_view(
             busy: load.busy,
             queued: load.queued,
             queue: load.capacity,
-            log_lines_dropped: logging.as_ref().map_or(0, |logging| logging.dropped()),
+            log_lines_dropped: logging
+                .as_ref()
+                .and_then(Weak::upgrade)
+                .map_or(0, |logging| logging.dropped()),
         }
     })
 }

@@ -3,6 +3,7 @@
 use crate::config::model::{Config, HostMatch, PathMatch, Route, RouteTo, Segment};
 use crate::config::{self, Loaded};
 
+use super::notice::say;
 use super::{Exit, Where, report};
 
 pub(super) fn run(place: &Where) -> Exit {
@@ -10,7 +11,7 @@ pub(super) fn run(place: &Where) -> Exit {
         Err(problems) => report(&problems),
         Ok(Loaded { config, warnings }) => {
             for warning in &warnings {
-                eprintln!("warning: {warning}");
+                say(&format!("warning: {warning}"));
             }
             println(&summary(&config));
             Exit::Clean

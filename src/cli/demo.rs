@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use crate::app::{DemoBackend, Running};
 use crate::config::{self, Loaded};
 
+use super::notice::say;
 use super::{Exit, report, run, signals};
 
 #[derive(Debug, Args)]
@@ -47,16 +48,21 @@ fn alone(port: u16, name: &str) -> Exit {
     let backend = match DemoBackend::start(port, name.to_owned()) {
         Ok(backend) => backend,
         Err(error) => {
-            eprintln!("tollgate: cannot start a demo backend on port {port}: {error}");
+            say(&format!(
+                "tollgate: cannot start a demo backend on port {port}: {error}"
+            ));
             return Exit::Failure;
         }
     };
-    eprintln!("demo backend {name} on http://{}", backend.address());
+    say(&format!(
+        "demo backend {name} on http://{}",
+        backend.address()
+    ));
     match signals::listen() {
         Ok(asks) => {
             let _ = asks.iter().find(|ask| *ask == signals::Ask::Stop);
         }
-        Err(error) => eprintln!("tollgate: cannot listen for signals: {error}"),
+        Err(error) => say(&format!("tollgate: cannot listen for signals: {error}")),
     }
     backend.shut_down();
     Exit::Clean
@@ -68,7 +74,9 @@ fn over_backends(demo: &Demo) -> Exit {
         match DemoBackend::start(0, format!("demo-{number}")) {
             Ok(backend) => backends.push(backend),
             Err(error) => {
-                eprintln!("tollgate: cannot start demo backend {number}: {error}");
+                say(&format!(
+                    "tollgate: cannot start demo backend {number}: {error}"
+                ));
                 return Exit::Failure;
             }
         }
@@ -111,7 +119,7 @@ fn greet(running: &Running) {
         return;
     };
     let base = format!("http://{traffic}");
-    eprintln!(
+    say(&format!(
         "\nTry it from another terminal:\n\
          \x20 curl -i {base}/hello                    an echo; X-Backend-Server tells which backend it was\n\
          \x20 curl {base}/items/books                 a service picked by the path\n\
@@ -122,5 +130,5 @@ fn greet(running: &Running) {
          \x20 curl '{base}/slow?ms=5000'              then press ctrl-c here and see it drain\n\
          \x20 curl http://{admin}/_proxy/status          the state of everything\n\n\
          ctrl-c drains and stops; a second one stops at once.\n"
-    );
+    ));
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::app::{self, Question};
 use crate::config::{self, Loaded};
 
+use super::notice::say;
 use super::{Exit, Where, report};
 
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub(super) fn run(explain: &Explain) -> Exit {
     let explanation = match app::explain(config, question) {
         Ok(explanation) => explanation,
         Err(why) => {
-            eprintln!("tollgate: {why}");
+            say(&format!("tollgate: {why}"));
             return Exit::Usage;
         }
     };

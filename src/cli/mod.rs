@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod explain;
+mod notice;
 mod run;
 mod signals;
 
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Problems, Request};
+
+use notice::say;
 
 /// Exit codes, as service managers expect them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,6 @@ pub fn main() -> Exit {
 
 /// Tells what is wrong with a configuration.
 fn report(problems: &Problems) -> Exit {
-    eprintln!("{problems}");
+    say(&format!("{problems}"));
     Exit::BadConfig
 }

@@ -9,6 +9,7 @@ use crate::app::{self, Drain, Logging, Outcome, Phase, Running};
 use crate::config::model::Config;
 use crate::config::{self, Loaded};
 
+use super::notice::say;
 use super::signals::{self, Ask};
 use super::{Exit, Where, report};
 
@@ -17,7 +18,7 @@ pub(super) fn run(place: &Where) -> Exit {
         Err(problems) => report(&problems),
         Ok(Loaded { config, warnings }) => {
             for warning in &warnings {
-                eprintln!("warning: {warning}");
+                say(&format!("warning: {warning}"));
             }
             serve(config, |_| ())
         }
@@ -29,7 +30,7 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
     let logging = match app::start_log(&config.log) {
         Ok(logging) => Arc::new(logging),
         Err(error) => {
-            eprintln!("tollgate: {error}");
+            say(&format!("tollgate: {error}"));
             return Exit::Failure;
         }
     };
@@ -38,14 +39,14 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
     let asks = match signals::listen() {
         Ok(asks) => asks,
         Err(error) => {
-            eprintln!("tollgate: cannot listen for signals: {error}");
+            say(&format!("tollgate: cannot listen for signals: {error}"));
             return Exit::Failure;
         }
     };
     let running = match Running::start_with_log(config, Some(Arc::clone(&logging))) {
         Ok(running) => running,
         Err(error) => {
-            eprintln!("tollgate: {error}");
+            say(&format!("tollgate: {error}"));
             return Exit::Failure;
         }
     };
@@ -61,10 +62,10 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
 
 fn announce(running: &Running) {
     for address in running.traffic() {
-        eprintln!("tollgate: listening on http://{address}");
+        say(&format!("tollgate: listening on http://{address}"));
     }
     if let Some(address) = running.admin() {
-        eprintln!("tollgate: admin on http://{address}");
+        say(&format!("tollgate: admin on http://{address}"));
     }
 }
 
@@ -74,6 +75,9 @@ fn wait(asks: &Receiver<Ask>, logging: &Logging) {
         match ask {
             Ask::Stop => return,
             Ask::ReopenLogs => logging.reopen(),
+            Ask::Reload => {
+                log::warn!("HUP does nothing in this version: restart to apply a new configuration")
+            }
         }
     }
 }
@@ -82,21 +86,24 @@ fn drain(running: Running, asks: Receiver<Ask>, logging: &Arc<Logging>) -> Exit 
     let drain = running.drain().clone();
     log::info!("draining");
     watch_for_force(asks, drain, Arc::downgrade(logging));
-    let outcome = running.shut_down(&mut |left| eprintln!("draining: {left} in flight…"));
+    let outcome = running.shut_down(&mut |left| say(&format!("draining: {left} in flight…")));
     match outcome {
         Outcome::Clean => {
-            eprintln!("tollgate: drained, all requests finished");
+            say(&format!("tollgate: drained, all requests finished"));
             log::info!("drained");
             Exit::Clean
         }
         Outcome::Cut(flights) => {
-            eprintln!("tollgate: stopped with {} in flight:", flights.len());
+            say(&format!(
+                "tollgate: stopped with {} in flight:",
+                flights.len()
+            ));
             for flight in &flights {
-                eprintln!(
+                say(&format!(
                     "  cut after {:.1} s: {}",
                     flight.since.elapsed().as_secs_f32(),
                     flight.label
-                );
+                ));
             }
             log::warn!("stopped with {} in flight", flights.len());
             Exit::Cut
@@ -110,6 +117,7 @@ fn watch_for_force(asks: Receiver<Ask>, drain: Drain, logging: std::sync::Weak<L
         for ask in &asks {
             match ask {
                 Ask::Stop => drain.advance(Phase::Stopped),
+                Ask::Reload => (),
                 Ask::ReopenLogs => {
                     if let Some(logging) = logging.upgrade() {
                         logging.reopen();

@@ -1,4 +1,5 @@
-//! Signals: INT, TERM and QUIT drain, a second one of them forces, USR1 reopens the logs.
+//! Signals: INT, TERM and QUIT drain, a second one of them forces, USR1 reopens the logs, HUP
+//! changes nothing.
 //!
 //! `ctrlc` listens for INT alone: with its `termination` feature it could not tell TERM from HUP.
 
@@ -6,7 +7,7 @@ use std::io;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use signal_hook::consts::{SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 /// What a signal asks for.
@@ -16,6 +17,8 @@ pub(super) enum Ask {
     Stop,
     /// Close the log file and open it anew.
     ReopenLogs,
+    /// Read the configuration again, which this version cannot; a closing terminal sends it too.
+    Reload,
 }
 
 /// Starts listening. The channel gets one message per signal.
@@ -23,17 +26,15 @@ pub(super) fn listen() -> io::Result<Receiver<Ask>> {
     let (sender, receiver) = bounded(16);
     let interrupted = sender.clone();
     ctrlc::set_handler(move || pass_on(&interrupted, Ask::Stop)).map_err(io::Error::other)?;
-    let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGUSR1, SIGHUP])?;
     let work = move || {
         for signal in signals.forever() {
-            pass_on(
-                &sender,
-                if signal == SIGUSR1 {
-                    Ask::ReopenLogs
-                } else {
-                    Ask::Stop
-                },
-            );
+            let ask = match signal {
+                SIGUSR1 => Ask::ReopenLogs,
+                SIGHUP => Ask::Reload,
+                _ => Ask::Stop,
+            };
+            pass_on(&sender, ask);
         }
     };
     thread::Builder::new().name("signals".into()).spawn(work)?;

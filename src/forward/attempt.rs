@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Instant;
 
 use ureq::http::uri::PathAndQuery;
 use ureq::http::{Request, Response, Uri, header};
@@ -153,6 +154,7 @@ fn answer(
         reader: response.into_body().into_reader(),
         call: Arc::clone(call),
         is_chunked,
+        handed_on: None,
     });
     Ok(Answered {
         answer: Answer { head, length, body },
@@ -166,11 +168,17 @@ struct Download {
     reader: BodyReader<'static>,
     call: Arc<Call>,
     is_chunked: bool,
+    /// When the last piece was handed on; from then on the time is the client's.
+    handed_on: Option<Instant>,
 }
 
 impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(at) = self.handed_on {
+            self.call.add_client_time(at.elapsed());
+        }
         let count = self.reader.read(buffer)?;
+        self.handed_on = Some(Instant::now());
         if count == 0 && self.is_chunked && self.call.facts(|facts| facts.is_ended) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -199,6 +207,8 @@ fn classify(error: &Error, call: &Call) -> Fault {
     }
     Fault::Backend(match error {
         Error::Io(_) => Cause::BackendClosed,
+        // Before a byte came back, ureq can only have disliked the request: our doing, not the backend's.
+        Error::Protocol(_) if call.facts(|facts| facts.received == 0) => Cause::Internal,
         Error::Protocol(_) | Error::LargeResponseHeader(..) => Cause::BadResponse,
         Error::Timeout(_) => Cause::BackendSlow,
         other => {

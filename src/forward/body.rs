@@ -1,6 +1,7 @@
 //! The request body on its way to a backend: counted, limited, and kept while it is small so that an attempt can be repeated.
 
 use std::io::{self, Read};
+use std::time::Instant;
 
 use crate::exchange::BodyFault;
 use crate::message::framing::Framing;
@@ -111,7 +112,10 @@ impl Read for Upload<'_, '_> {
         let count = if self.call.is_early() {
             pretend(self.left, room)?
         } else {
-            self.body.read(buffer)?
+            let begun = Instant::now();
+            let result = self.body.read(buffer);
+            self.call.add_client_time(begun.elapsed());
+            result?
         };
         match &mut self.left {
             // ureq would wait for the missing bytes in an endless loop: a short body must be an error.

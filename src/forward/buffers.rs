@@ -17,6 +17,9 @@ const MAX_INPUT: usize = 256 * 1024;
 /// Bytes of output room: one piece of a request body.
 const OUTPUT: usize = 64 * 1024;
 
+/// Bytes of a chunked request body read at a time.
+const SCRATCH: usize = 32 * 1024;
+
 thread_local! {
     static SPARE: RefCell<Option<(Vec<u8>, Vec<u8>)>> = const { RefCell::new(None) };
 }
@@ -28,6 +31,8 @@ pub(super) struct WireBuffers {
     start: usize,
     end: usize,
     output: Vec<u8>,
+    /// Where ureq reads pieces of chunked request bodies into; never the input, which must keep its bound.
+    scratch: Vec<u8>,
     /// There is input that ureq has not looked at. Without this flag a head that came in pieces is parsed over and over,
     /// and one that came before ureq asked is never parsed (see the test for early answers).
     is_fresh: bool,
@@ -45,6 +50,7 @@ impl WireBuffers {
             start: 0,
             end: 0,
             output,
+            scratch: Vec::new(),
             is_fresh: false,
             is_head_done: false,
             call,
@@ -137,13 +143,10 @@ impl Buffers for WireBuffers {
         if self.output.is_empty() {
             self.output.resize(OUTPUT, 0);
         }
-        if self.input.len() - self.end < INPUT / 2 {
-            self.input.resize(self.input.len() + INPUT, 0);
+        if self.scratch.is_empty() {
+            self.scratch.resize(SCRATCH, 0);
         }
-        (
-            self.input.get_mut(self.end..).unwrap_or_default(),
-            &mut self.output,
-        )
+        (&mut self.scratch, &mut self.output)
     }
 
     fn can_use_input(&self) -> bool {

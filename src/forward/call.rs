@@ -5,8 +5,8 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -29,8 +29,9 @@ pub(super) struct Call {
     pub(super) head: Vec<u8>,
     /// Do not use an idle connection.
     pub(super) is_fresh: bool,
-    /// `timeouts.total` from the begin of the attempt.
-    pub(super) deadline: Option<Instant>,
+    deadline: Option<Instant>,
+    /// Microseconds spent waiting for the client, which are not the backend's.
+    client_micros: AtomicU64,
     is_early: AtomicBool,
     facts: Mutex<Facts>,
 }
@@ -43,8 +44,10 @@ pub(super) struct Facts {
     pub(super) received: u64,
     /// Why the transport gave up; the first reason stands.
     pub(super) failure: Option<Cause>,
-    /// The backend has ended the connection.
+    /// The backend has ended the connection within the body.
     pub(super) is_ended: bool,
+    /// The connection was reset while the request was sent.
+    pub(super) is_reset: bool,
     /// The final response head.
     pub(super) head: Option<RawHead>,
 }
@@ -64,6 +67,7 @@ impl Call {
             head,
             is_fresh,
             deadline,
+            client_micros: AtomicU64::new(0),
             is_early,
             facts: Mutex::default(),
         })
@@ -93,6 +97,18 @@ impl Call {
             facts.failure.get_or_insert(cause);
         });
         ureq::Error::Other(Box::new(WireError(detail)))
+    }
+
+    /// When `timeouts.total` is over for the backend: the time that the client took for its side does not count.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let client = Duration::from_micros(self.client_micros.load(Ordering::Relaxed));
+        self.deadline.map(|deadline| deadline + client)
+    }
+
+    /// Notes time that was the client's.
+    pub(super) fn add_client_time(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.client_micros.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// The backend answers, or has gone, while the request body is still being sent: the rest of it is of no use.

@@ -59,7 +59,9 @@ fn is_quiet(stream: &TcpStream) -> bool {
 
 fn dial(call: &Call) -> Result<TcpStream, Error> {
     let deadline = Instant::now() + call.timeouts.connect;
-    let deadline = call.deadline.map_or(deadline, |total| total.min(deadline));
+    let deadline = call
+        .deadline()
+        .map_or(deadline, |total| total.min(deadline));
     let addresses = call
         .backend
         .addresses()

@@ -26,7 +26,7 @@ impl Outbound {
         let mut fields = Fields::new();
         for (name, value) in head.fields.end_to_end() {
             let is_ours = name.eq_ignore_ascii_case("host")
-                || OWNED.iter().any(|own| name.eq_ignore_ascii_case(own));
+                || OWNED.iter().any(|own| is_same_variable(name, own));
             if !is_ours {
                 fields.append(name, value);
             }
@@ -82,6 +82,18 @@ impl Outbound {
     pub fn is_idempotent(&self) -> bool {
         self.is_idempotent
     }
+}
+
+/// Whether a CGI-like backend would take both names for the same variable: it turns `-` into `_`.
+fn is_same_variable(name: &str, own: &str) -> bool {
+    let fold = |byte: u8| {
+        if byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
+    name.bytes().map(fold).eq(own.bytes().map(fold))
 }
 
 /// The incoming framing; but methods that mean something with a body say so when there is none (RFC 9110 section 8.6).
@@ -140,6 +152,7 @@ mod tests {
                 ("Expect", "100-continue"),
                 ("Proxy", "evil"),
                 ("X-Forwarded-For", "6.6.6.6"),
+                ("X_Forwarded_For", "6.6.6.6"),
             ],
             Framing::None,
         );

@@ -78,7 +78,11 @@ impl Wire {
                 Err(Errno::INTR) => (),
                 Err(Errno::AGAIN) => self.wait_to_send()?,
                 // The backend does not want more. What it had to say may lie in the socket: let ureq read it.
-                Err(_) => self.stop_sending(),
+                Err(error) => {
+                    self.call
+                        .facts(|facts| facts.is_reset |= error == Errno::CONNRESET);
+                    self.stop_sending();
+                }
             }
         }
         Ok(())
@@ -86,15 +90,19 @@ impl Wire {
 
     /// Waits until more can be sent; meanwhile takes in what the backend says.
     fn wait_to_send(&mut self) -> Result<(), Error> {
-        let has_room = self.buffers.has_room();
-        let wanted = if has_room {
-            PollFlags::OUT | PollFlags::IN
-        } else {
-            PollFlags::OUT
-        };
-        let ready = self.poll(wanted, self.call.timeouts.idle, None)?;
-        if has_room && ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            let is_end = !matches!(self.receive_now(), Ok(Some(count)) if count > 0);
+        if !self.buffers.has_room() {
+            // The backend answers at length before it has read the request. Both directions at once is more than ureq can
+            // do; the answer is what counts.
+            self.stop_sending();
+            return Ok(());
+        }
+        let ready = self.poll(
+            PollFlags::OUT | PollFlags::IN,
+            self.call.timeouts.idle,
+            None,
+        )?;
+        if ready.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            let is_end = matches!(self.receive_now(), Ok(Some(0)) | Err(_));
             if is_end || is_final_answer(self.buffers.input()) {
                 self.stop_sending();
             }
@@ -118,7 +126,6 @@ impl Wire {
                 self.buffers.input_appended(count);
                 self.call.facts(|facts| {
                     facts.received += count as u64;
-                    facts.is_ended |= count == 0;
                 });
                 Ok(Some(count))
             }
@@ -140,7 +147,7 @@ impl Wire {
         let limit = since.unwrap_or_else(Instant::now) + patience;
         let limit = self
             .call
-            .deadline
+            .deadline()
             .map_or(limit, |deadline| deadline.min(limit));
         loop {
             let left = limit.saturating_duration_since(Instant::now());
@@ -187,7 +194,7 @@ impl Transport for Wire {
         }
         if self
             .call
-            .deadline
+            .deadline()
             .is_some_and(|deadline| deadline <= Instant::now())
         {
             return Err(self
@@ -207,6 +214,13 @@ impl Transport for Wire {
                         self.call.facts(|facts| {
                             facts.failure.get_or_insert(Cause::BackendClosed);
                         });
+                    }
+                    if count == 0 && !in_head {
+                        // The reset was seen while sending; here it looks like a clean end.
+                        if self.call.facts(|facts| facts.is_reset) {
+                            return Err(self.broken());
+                        }
+                        self.call.facts(|facts| facts.is_ended = true);
                     }
                     return Ok(count > 0);
                 }
@@ -241,8 +255,30 @@ impl Transport for Wire {
     }
 }
 
-/// Whether the input begins with an answer that makes the rest of the request pointless. A 2xx does not: some backends
-/// answer while they read.
-fn is_final_answer(input: &[u8]) -> bool {
+/// Whether the input has an answer that makes the rest of the request pointless, behind interim ones. A 2xx does not: some
+/// backends answer while they read.
+fn is_final_answer(mut input: &[u8]) -> bool {
+    while input.get(9) == Some(&b'1') {
+        let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return false;
+        };
+        input = input.get(end + 4..).unwrap_or_default();
+    }
     matches!(input.get(9), Some(b'3'..=b'9'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn final_answers_are_found_behind_interim_ones() {
+        assert!(is_final_answer(b"HTTP/1.1 413 Too Large\r\n"));
+        assert!(is_final_answer(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Too"
+        ));
+        assert!(!is_final_answer(b"HTTP/1.1 100 Continue\r\n\r\n"));
+        assert!(!is_final_answer(b"HTTP/1.1 200 OK\r\n"));
+        assert!(!is_final_answer(b"HTTP/1.1 "));
+    }
 }

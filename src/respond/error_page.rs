@@ -106,14 +106,16 @@ fn html(status: u16, phrase: &str, message: &str, code: &str, request_id: &str) 
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{status} {phrase}</title>\n<style>\n\
+         :root {{ color-scheme: light dark; }}\n\
          body {{ font: 1rem/1.5 system-ui, sans-serif; color: #1c2733; background: #f5f6f8; margin: 0; }}\n\
          main {{ max-width: 34rem; margin: 18vh auto 0; padding: 0 1.5rem; }}\n\
          h1 {{ font-size: 1.6rem; margin: 0 0 .5rem; }}\n\
+         p, code {{ overflow-wrap: anywhere; }}\n\
          p {{ margin: 0 0 1.5rem; }}\n\
          small {{ color: #5b6875; }}\ncode {{ font-size: .95em; }}\n\
          @media (prefers-color-scheme: dark) {{ body {{ color: #dfe5ec; background: #12171d; }} small {{ color: #97a3b0; }} }}\n\
          </style>\n</head>\n<body>\n<main>\n<h1>{status} {phrase}</h1>\n<p>{message}</p>\n\
-         <small>Cause <code>{code}</code> · Request <code>{request_id}</code></small>\n</main>\n</body>\n</html>\n"
+         <small>Cause <code>{code}</code> · Request id <code>{request_id}</code></small>\n</main>\n</body>\n</html>\n"
     )
 }
 

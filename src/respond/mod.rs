@@ -83,15 +83,12 @@ pub fn send_own(exchange: Box<dyn Exchange>, head: &ResponseHead, body: &[u8]) -
         Ok(writer) => writer,
         Err(error) => return broken(error),
     };
-    let written = if is_bodiless {
-        Ok(())
-    } else {
-        writer.write_all(body)
-    };
-    match written.and_then(|()| writer.finish()) {
+    let first_byte = Some(Instant::now());
+    let body = if is_bodiless { &[] } else { body };
+    match writer.write_all(body).and_then(|()| writer.finish()) {
         Ok(()) => End {
             bytes: body.len() as u64,
-            first_byte: Some(Instant::now()),
+            first_byte,
             result: Ok(()),
         },
         Err(error) => broken(error),

@@ -13,6 +13,7 @@ use crate::forward::Attempt;
 use crate::logging::access::{self, AccessRecord};
 use crate::message::forwarded::{Client, Hop};
 use crate::respond::{Break, End};
+use crate::upstream::ejection::Ejected;
 
 use super::snapshot::Snapshot;
 
@@ -107,6 +108,11 @@ impl Context {
         }
     }
 
+    /// Does not count it any more: it is answered by us, soon.
+    pub(super) fn leave(&mut self) {
+        self.flight = None;
+    }
+
     /// Notes how the exchange ended. `cause`: why the answer is ours; a break wins over it.
     pub(super) fn finish(&mut self, status: u16, cause: Option<Cause>, end: &End) {
         self.outcome = Outcome {
@@ -146,11 +152,7 @@ impl Context {
                 attempt.duration.as_millis(),
             );
             if let Some(ejected) = attempt.ejected {
-                log::warn!(
-                    "backend {} ejected for {} s",
-                    attempt.backend,
-                    ejected.cooldown.as_secs_f32()
-                );
+                log_ejection(&attempt.backend, ejected);
             }
         }
     }
@@ -182,6 +184,14 @@ impl Drop for Context {
             user_agent: self.request.user_agent.as_deref(),
         });
     }
+}
+
+/// Tells that a backend has left the rotation.
+pub(super) fn log_ejection(backend: &str, ejected: Ejected) {
+    log::warn!(
+        "backend {backend} ejected for {} s",
+        ejected.cooldown.as_secs_f32()
+    );
 }
 
 /// 26 characters: 48 bits of time, so that ids sort by it, and 80 random bits, in Crockford's base 32.

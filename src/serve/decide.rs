@@ -39,7 +39,7 @@ pub enum Verdict {
 pub struct Plan {
     /// Index into the snapshot's upstreams.
     pub upstream: usize,
-    /// The path for the backend.
+    /// The path for the backend, without query.
     pub path: String,
     /// Most bytes of the request body.
     pub max_body: u64,

@@ -79,14 +79,17 @@ impl Corridor {
 
     fn refuse_job(&self, job: Job) {
         let (exchange, context) = job.into_parts();
-        self.reply(
-            exchange,
-            context,
-            Reply::Refuse(Refusal::new(Cause::Overloaded)),
-        );
+        let cause = if self.drain.is_draining() {
+            Cause::Draining
+        } else {
+            Cause::Overloaded
+        };
+        self.reply(exchange, context, Reply::Refuse(Refusal::new(cause)));
     }
 
-    fn reply(&self, exchange: Box<dyn Exchange>, context: Context, reply: Reply) {
+    fn reply(&self, exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
+        // The crew is waited for at the end; what it answers must not hold up a drain under load.
+        context.leave();
         self.crew.submit(exchange, context, reply);
     }
 }
@@ -94,6 +97,8 @@ impl Corridor {
 impl Intake for Corridor {
     fn take(&self, exchange: Box<dyn Exchange>) {
         let mut context = Context::new(&*exchange, &self.snapshot);
+        // Before the phase is read: either this sees that the proxy is draining, or the drain sees this.
+        context.enter(&self.drain);
         let decision = decide(
             exchange.head(),
             &self.snapshot,
@@ -110,7 +115,6 @@ impl Intake for Corridor {
                 self.reply(exchange, context, Reply::Health { kind, upstreams });
             }
             Verdict::Forward(plan) => {
-                context.enter(&self.drain);
                 let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot));
                 if let Err(Rejected(job)) = self.pool.submit(job) {
                     self.refuse_job(job);

@@ -15,7 +15,7 @@ use crate::exchange::Exchange;
 use crate::forward::{self, Client, Forwarded, Outbound, RequestBody};
 use crate::respond::{self, Break, Page};
 
-use super::context::Context;
+use super::context::{self, Context};
 use super::decide::Plan;
 use super::snapshot::Snapshot;
 
@@ -112,17 +112,19 @@ fn respond(
     answer.head.close |= context.close;
     let status = answer.head.status.as_u16();
     let end = respond::send(exchange, answer);
-    if let Err(Break::Backend(error)) = &end.result {
-        log::warn!(
-            "backend {backend} broke its answer off: {error} (id={})",
-            context.request_id
-        );
-        if let Some(ejected) = lease.record_failure(Instant::now()) {
+    match &end.result {
+        Err(Break::Backend(error)) => {
             log::warn!(
-                "backend {backend} ejected for {} s",
-                ejected.cooldown.as_secs_f32()
+                "backend {backend} broke its answer off: {error} (id={})",
+                context.request_id
             );
+            if let Some(ejected) = lease.record_failure(Instant::now()) {
+                context::log_ejection(&backend, ejected);
+            }
         }
+        // A client that left says nothing about the backend.
+        Err(Break::Client(_)) => (),
+        Ok(()) => lease.record_success(),
     }
     context.backend = Some(backend);
     context.finish(status, None, &end);

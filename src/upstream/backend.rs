@@ -179,6 +179,9 @@ impl Backend {
         self.counters
             .answer_micros
             .fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn record_success(&self) {
         self.ejection.lock().record_success();
     }
 

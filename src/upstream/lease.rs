@@ -35,7 +35,12 @@ impl Lease {
         &self.upstream
     }
 
-    /// The backend answered, `after` this time.
+    /// The backend's answer came whole: failures before it are forgotten.
+    pub fn record_success(&self) {
+        self.backend.record_success();
+    }
+
+    /// The head of the backend's answer came, `after` this time.
     pub fn record_answer(&self, after: Duration) {
         self.backend.record_answer(after);
     }

@@ -13,6 +13,8 @@ pub mod report;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use crate::config::model;
 
 use backend::{Backend, Skip};
@@ -27,6 +29,8 @@ pub struct Upstream {
     pub settings: model::Upstream,
     /// In the order configured; never empty.
     pub backends: Vec<Arc<Backend>>,
+    /// Held while one is ejected: two that fail at once must not each take the other for the one that stays.
+    ejecting: Mutex<()>,
 }
 
 impl Upstream {
@@ -40,6 +44,7 @@ impl Upstream {
                 .map(|backend| Arc::new(Backend::new(backend)))
                 .collect(),
             settings: settings.clone(),
+            ejecting: Mutex::new(()),
         }
     }
 
@@ -59,6 +64,7 @@ impl Upstream {
 
     /// Notes a failed attempt at `backend`, which may eject it; never the last usable one.
     pub fn record_failure(&self, backend: &Backend, now: Instant) -> Option<Ejected> {
+        let _guard = self.ejecting.lock();
         let others_usable = self
             .backends
             .iter()

@@ -17,7 +17,7 @@ use tiny_http::Request;
 
 use crate::exchange::{Intake, Peer};
 
-use super::disposal::{self, Leftover};
+use super::disposal::{self, Bin, Leftover};
 use super::exchange::TinyExchange;
 use super::hangup::Hangup;
 use super::judge;
@@ -26,7 +26,7 @@ use super::linger::Linger;
 use super::refuser::Refuser;
 
 /// Requests that may wait behind another one of the same connection.
-const MAX_PIPELINED: usize = 32;
+const MAX_PIPELINED: usize = 256;
 /// How long an address stays refused after its connection was broken off: what tiny_http had read ahead comes at once, and
 /// a new connection from the same port rarely does.
 const POISONED: Duration = Duration::from_secs(5);
@@ -45,6 +45,7 @@ pub(super) struct Connections {
     hangup: Hangup,
     refuser: Refuser,
     linger: Linger,
+    bin: Bin,
 }
 
 impl Connections {
@@ -59,6 +60,7 @@ impl Connections {
             hangup: Hangup::new(local.port()),
             refuser: Refuser::start()?,
             linger: Linger::start()?,
+            bin: Bin::start()?,
         })
     }
 
@@ -74,15 +76,23 @@ impl Connections {
                 Entry::Vacant(entry) => {
                     entry.insert(VecDeque::new());
                 }
-                Entry::Occupied(mut entry) if entry.get().len() < MAX_PIPELINED => {
-                    entry.get_mut().push_back(request);
-                    return;
-                }
-                Entry::Occupied(_) => {
+                Entry::Occupied(mut entry) => {
+                    let waiting = entry.get_mut();
+                    waiting.push_back(request);
+                    let is_flood = waiting.len() > MAX_PIPELINED;
+                    // Whoever ends the exchange before them throws them away, in order; a flood goes right away.
+                    let surplus = (waiting.len() > 2 * MAX_PIPELINED)
+                        .then(|| waiting.pop_back())
+                        .flatten();
                     drop(open);
-                    self.poison(peer);
-                    self.hangup.close(peer);
-                    return disposal::discard(request);
+                    if is_flood {
+                        self.poison(peer);
+                        self.hangup.close(peer);
+                    }
+                    if let Some(request) = surplus {
+                        self.bin.take(request);
+                    }
+                    return;
                 }
             }
         }
@@ -94,11 +104,10 @@ impl Connections {
 
     fn begin(self: &Arc<Connections>, request: Request, peer: SocketAddr) {
         if self.is_poisoned(peer) {
-            self.hangup.close(peer);
-            disposal::discard(request);
+            self.discard(peer, request);
             return Arc::clone(self).ended(peer);
         }
-        match judge::head(&request) {
+        match judge::head(&request, self.hangup.is_available()) {
             Ok(head) => {
                 let peer = Peer {
                     address: peer,
@@ -170,6 +179,11 @@ impl Keeper for Connections {
         let mut poisoned = self.poisoned.lock();
         poisoned.retain(|_, until| *until > now);
         poisoned.insert(peer, now + duration);
+    }
+
+    fn discard(&self, peer: SocketAddr, request: Request) {
+        self.hangup.close(peer);
+        self.bin.take(request);
     }
 
     fn linger(&self, peer: SocketAddr, leftover: Leftover) {

@@ -5,13 +5,13 @@
 //! request with its thread and two descriptors is given up; there is no way to get those back (tiny-http pull request 290).
 
 use std::fs;
-use std::io::Empty;
+use std::io::{self, Empty};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
+use crossbeam_channel::{Sender, bounded};
 use tiny_http::{ReadWrite, Request, Response, StatusCode};
-
-use crate::message::framing::parse_length;
 
 /// A remainder up to this can be dropped on any machine: the allocation is address space that is never touched.
 const ALWAYS_DROPPABLE: u64 = 64 * 1024 * 1024;
@@ -75,50 +75,50 @@ pub(super) fn dispose(leftover: Leftover) {
     std::mem::forget(leftover.stream);
 }
 
-/// Lets go of a request that nobody looked at. Its connection should be closed before, or this waits for its body.
-pub(super) fn discard(request: Request) {
+/// A thread that lets go of requests nobody is going to answer. tiny_http answers them itself when they are dropped, which
+/// waits until all earlier answers of the connection are out: nobody else may wait for that.
+pub(super) struct Bin {
+    sender: Sender<Request>,
+}
+
+/// Requests that may wait in the bin; beyond that they are given up.
+const WAITING: usize = 1024;
+
+impl Bin {
+    pub(super) fn start() -> io::Result<Bin> {
+        let (sender, requests) = bounded(WAITING);
+        let work = move || requests.into_iter().for_each(discard);
+        thread::Builder::new()
+            .name("listener-discard".into())
+            .spawn(work)?;
+        Ok(Bin { sender })
+    }
+
+    /// Takes a request. Its connection should be closed before.
+    pub(super) fn take(&self, request: Request) {
+        if let Err(error) = self.sender.try_send(request) {
+            log::error!("too many requests are waiting to be thrown away; one is given up");
+            std::mem::forget(error.into_inner());
+        }
+    }
+}
+
+fn discard(request: Request) {
     let unread = unread(&request);
     if is_dangerous(unread) {
         dispose(take_over(request, Response::empty(StatusCode(400)), unread));
     }
 }
 
-/// The most that tiny_http may take for the length of a request's body.
+/// The length that tiny_http took for that of the body, whatever the fields say. Only then does it hold a reader that must
+/// not be dropped; and only then is nothing of the connection read before the reader is.
 pub(super) fn unread(request: &Request) -> u64 {
-    let lengths = request
-        .headers()
-        .iter()
-        .filter(|header| header.field.equiv("Content-Length"));
-    lengths
-        .map(|header| announced(header.value.as_str()))
-        .max()
-        .unwrap_or(0)
-}
-
-/// The length that tiny_http may have taken from a value, however odd.
-fn announced(value: &str) -> u64 {
-    let digits = value.trim().trim_start_matches('+');
-    parse_length(digits.as_bytes()).unwrap_or_else(|| {
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            u64::MAX
-        } else {
-            0
-        }
-    })
+    request.body_length().map_or(0, |length| length as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_tiny_http_may_read_as_a_length_counts() {
-        assert_eq!(announced("5"), 5);
-        assert_eq!(announced("+99999999999999"), 99_999_999_999_999);
-        assert_eq!(announced("99999999999999999999"), u64::MAX);
-        assert_eq!(announced("abc"), 0);
-        assert!(is_dangerous(announced("99999999999999")) && !is_dangerous(1024));
-    }
 
     #[test]
     fn memory_is_read_from_its_own_line() {

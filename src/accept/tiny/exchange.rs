@@ -8,16 +8,11 @@ use tiny_http::Request;
 
 use crate::error::Cause;
 use crate::exchange::{BodyFault, Exchange, Peer, ResponseWriter};
-use crate::message::framing::Framing;
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
 
-use super::disposal;
-use super::judge::closes_itself;
+use super::judge::{closes_itself, is_buffered};
 use super::keeper::Keeper;
 use super::writer::{Shape, TinyWriter};
-
-/// Bodies up to this were read by tiny_http together with the head (its `new_request`).
-const BUFFERED: u64 = 1024;
 
 /// One request, from dispatch to answer.
 pub(super) struct TinyExchange {
@@ -81,8 +76,7 @@ impl TinyExchange {
 
     /// Reads what is left of a body that tiny_http holds in memory anyway; nothing is waited for.
     fn skip_buffered(&mut self) {
-        let announced = self.head.framing.length().unwrap_or(u64::MAX);
-        if announced <= BUFFERED && !self.head.expects_continue() {
+        if is_buffered(&self.head) {
             let mut scrap = [0; 256];
             while matches!(self.read_body(&mut scrap), Ok(count) if count > 0) {}
         }
@@ -151,8 +145,7 @@ impl Exchange for TinyExchange {
         };
         let peer = self.peer.address;
         self.keeper.poison(peer);
-        self.keeper.hangup().close(peer);
-        disposal::discard(request);
+        self.keeper.discard(peer, request);
         Arc::clone(&self.keeper).ended(peer);
     }
 }
@@ -178,10 +171,7 @@ impl Drop for TinyExchange {
         );
         let last = Box::new(TinyExchange {
             request: Some(request),
-            head: RequestHead {
-                framing: Framing::None,
-                ..self.head.clone()
-            },
+            head: self.head.clone(),
             peer: self.peer.clone(),
             keeper: Arc::clone(&self.keeper),
             left: self.left,

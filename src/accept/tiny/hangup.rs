@@ -4,7 +4,7 @@
 //! which some container profiles forbid). Where that is not possible, connections end when their timeout does.
 
 use std::fs;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::net::RecvFlags;
@@ -62,7 +62,9 @@ impl Hangup {
         let mut byte = [0];
         let peeked = rustix::net::recv(&socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
         Some(match peeked {
-            Ok((count, _)) => count == 0,
+            // tiny_http may have stopped reading on our own side, which looks the same: the kernel's table knows better.
+            Ok((0, _)) => tcp_state(peer, self.local_port) != Some(ESTABLISHED),
+            Ok(_) => false,
             Err(error) => error != rustix::io::Errno::AGAIN,
         })
     }
@@ -103,6 +105,35 @@ impl Hangup {
     }
 }
 
+/// The state of a connection of ours whose peer has not closed its side (`include/net/tcp_states.h`).
+const ESTABLISHED: u8 = 1;
+
+/// The state of the connection from `peer` to our `port`, from the kernel's table.
+fn tcp_state(peer: SocketAddr, port: u16) -> Option<u8> {
+    let (table, address) = match peer.ip() {
+        IpAddr::V4(ip) => ("/proc/self/net/tcp", hex(&ip.octets())),
+        IpAddr::V6(ip) => ("/proc/self/net/tcp6", hex(&ip.octets())),
+    };
+    let (remote, local) = (
+        format!("{address}:{:04X}", peer.port()),
+        format!(":{port:04X}"),
+    );
+    let text = fs::read_to_string(table).ok()?;
+    text.lines().find_map(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let is_ours = columns.next()?.ends_with(&local) && columns.next()? == remote;
+        is_ours.then(|| u8::from_str_radix(columns.next()?, 16).ok())?
+    })
+}
+
+/// An address as the table writes it: 32-bit words in the machine's byte order.
+fn hex(octets: &[u8]) -> String {
+    let words = octets.as_chunks::<4>().0.iter();
+    words
+        .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
+        .collect()
+}
+
 fn is_forbidden(error: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
     matches!(
@@ -140,6 +171,21 @@ mod tests {
             client.read(&mut [0]).unwrap_err().kind(),
             ErrorKind::ConnectionReset
         );
+    }
+
+    #[test]
+    fn our_own_end_is_not_taken_for_the_peers() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = TcpStream::connect(address).unwrap();
+            let (server, peer) = listener.accept().unwrap();
+            let hangup = Hangup::new(address.port());
+            server.shutdown(Shutdown::Read).unwrap();
+            assert_eq!(hangup.is_at_end(peer), Some(false));
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(hangup.is_at_end(peer), Some(true));
+        }
     }
 
     #[test]

@@ -12,7 +12,11 @@ use crate::message::target::Target;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bad(pub(super) &'static str);
 
-pub(super) fn head(request: &Request) -> Result<RequestHead, Bad> {
+/// Bodies up to this are read together with the head (tiny_http's `new_request`).
+const BUFFERED: u64 = 1024;
+
+/// Judges a request. Without `can_see_ends` a chunked body that breaks off cannot be told from a whole one.
+pub(super) fn head(request: &Request, can_see_ends: bool) -> Result<RequestHead, Bad> {
     let version = match request.http_version() {
         HTTPVersion(1, 1) => Version::Http11,
         HTTPVersion(1, 0) => Version::Http10,
@@ -38,6 +42,11 @@ pub(super) fn head(request: &Request) -> Result<RequestHead, Bad> {
             "a chunked body together with an upgrade is not possible here",
         ));
     }
+    if framing == Framing::Chunked && !can_see_ends {
+        return Err(Bad(
+            "chunked bodies cannot be taken on this system; send Content-Length",
+        ));
+    }
     Ok(RequestHead {
         method,
         target,
@@ -52,6 +61,15 @@ fn is_handed_over(fields: &Fields) -> bool {
     fields
         .get_str("connection")
         .is_some_and(|value| value.to_ascii_lowercase().contains("upgrade"))
+}
+
+/// Whether tiny_http has read the whole body into memory, so that reading it waits for nobody.
+pub(super) fn is_buffered(head: &RequestHead) -> bool {
+    head.framing
+        .length()
+        .is_some_and(|length| length <= BUFFERED)
+        && !head.fields.contains("expect")
+        && !is_handed_over(&head.fields)
 }
 
 /// Whether tiny_http will close the connection by itself after this request (its `ClientConnection::next`).

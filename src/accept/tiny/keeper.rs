@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tiny_http::Request;
+
 use super::disposal::Leftover;
 use super::hangup::Hangup;
 
@@ -16,6 +18,9 @@ pub(super) trait Keeper: Send + Sync {
 
     /// The answer to a request with an unread body is out: ends the connection without cutting the answer off.
     fn linger(&self, peer: SocketAddr, leftover: Leftover);
+
+    /// Closes the connection of `peer` and lets go of a request of it without an answer.
+    fn discard(&self, peer: SocketAddr, request: Request);
 
     /// The way to close connections.
     fn hangup(&self) -> &Hangup;

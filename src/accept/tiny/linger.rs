@@ -56,6 +56,8 @@ impl Linger {
 
     /// Takes a connection over after its answer. `socket` is a handle of our own to it.
     pub(super) fn take(&self, peer: SocketAddr, socket: Socket, leftover: Leftover) {
+        // The answer ends here. What the client still sends is taken, so that nothing is reset.
+        let _ = socket.shutdown(Shutdown::Write);
         let now = Instant::now();
         let lingering = Lingering {
             peer,

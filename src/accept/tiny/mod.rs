@@ -7,6 +7,10 @@
 //! - no way to close a connection: [`hangup`];
 //! - an abort of the process when a huge announced body is dropped unread: [`disposal`].
 //!
+//! What tiny_http lets through and nobody here can see: words behind the version, chunk sizes with a sign or blanks (the body
+//! is framed anew toward the backend), line folding, a chunk-size line without end. A chunked request whose client closes its
+//! sending side right behind it counts as broken off.
+//!
 //! What cannot be done here: TLS, upgrades, request trailers, header bytes above 127, obs-fold detection, one timeout per
 //! phase, a bound on the number of connections or on the head while it is read.
 
@@ -23,6 +27,7 @@ mod writer;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -38,10 +43,10 @@ use connections::Connections;
 
 /// How often threads look whether they are to end.
 const GLANCE: Duration = Duration::from_millis(100);
-/// Accept loops that may exist at once. One is enough; more come only when dead ones are suspected.
-const MAX_LOOPS: usize = 16;
-/// Between two openings of a new accept loop, so that a lasting cause (no descriptors) costs little.
+/// Between two openings of a new accept loop; it doubles up to the second while they die soon, so that a lasting cause (no
+/// descriptors) costs little.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A listening socket for tiny_http. It stays ours: tiny_http works on clones of it, so the port survives its accept loop.
 pub(super) struct TinyListener {
@@ -86,7 +91,13 @@ impl TinyListener {
         let dispatch = move || {
             while !drain.is_stopped() {
                 match server.recv_timeout(GLANCE) {
-                    Ok(Some(request)) => connections.arrived(request),
+                    // A panic costs this request only.
+                    Ok(Some(request)) => {
+                        if catch_unwind(AssertUnwindSafe(|| connections.arrived(request))).is_err()
+                        {
+                            log::error!("dispatching a request panicked; the next one goes on");
+                        }
+                    }
                     Ok(None) => (),
                     // The loop is dead, but its connections live on and still send requests.
                     Err(error) => drop(reports.try_send(Report::Died(error.to_string()))),
@@ -109,23 +120,22 @@ impl TinyListener {
             drain.clone(),
         )?;
         let mut opened = Instant::now();
+        let mut pause = REOPEN_PAUSE;
         while let Some(report) = next_report(&inbox, drain) {
-            if drain.sleep(REOPEN_PAUSE.saturating_sub(opened.elapsed())) {
+            pause = if opened.elapsed() > 2 * LONGEST_PAUSE {
+                REOPEN_PAUSE
+            } else {
+                (2 * pause).min(LONGEST_PAUSE)
+            };
+            if drain.sleep(pause.saturating_sub(opened.elapsed())) {
                 break;
             }
             log::warn!("listener {}: {}", self.local, describe(&report));
-            // A dead loop's thread still serves its connections; the oldest of too many are given up.
-            if loops.len() < MAX_LOOPS {
-                match self.open_loop(loops.len(), connections, &reports, drain) {
-                    Ok(new) => loops.push(new),
-                    // No descriptors yet: ask again after the pause.
-                    Err(error) => drop(reports.try_send(Report::Died(error.to_string()))),
-                }
-            } else {
-                log::error!(
-                    "listener {}: too many accept loops have died; restart tollgate",
-                    self.local
-                );
+            // A dead loop's thread stays: it still serves the connections that were accepted before.
+            match self.open_loop(loops.len(), connections, &reports, drain) {
+                Ok(new) => loops.push(new),
+                // No descriptors yet: ask again after the pause.
+                Err(error) => drop(reports.try_send(Report::Died(error.to_string()))),
             }
             opened = Instant::now();
         }

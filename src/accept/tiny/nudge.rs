@@ -24,8 +24,8 @@ use super::connections::Connections;
 const TICK: Duration = Duration::from_millis(50);
 /// A heartbeat goes out every so many ticks.
 const HEARTBEAT: u32 = 5;
-/// The list of known peers starts anew every so many ticks (10 s).
-const FORGET: u32 = 200;
+/// The list of known peers starts anew every so many ticks (60 s).
+const FORGET: u32 = 1200;
 /// Throwaway connections per tick while requests come over new connections, and for so many ticks after.
 const NUDGES: usize = 16;
 const AFTERGLOW: u32 = 6;

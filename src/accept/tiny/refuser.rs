@@ -1,8 +1,9 @@
-//! Answers malformed requests with 400 and closes their keeper, on a thread of its own: nobody who dispatches may wait
+//! Answers malformed requests with 400 and closes their connections, on a thread of its own: nobody who dispatches may wait
 //! for a slow reader.
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -38,7 +39,13 @@ struct Task {
 impl Refuser {
     pub(super) fn start() -> io::Result<Refuser> {
         let (sender, tasks) = bounded::<Task>(WAITING);
-        let work = move || tasks.into_iter().for_each(answer);
+        let work = move || {
+            for task in tasks {
+                if catch_unwind(AssertUnwindSafe(|| answer(task))).is_err() {
+                    log::error!("a refusal panicked; the next one goes on");
+                }
+            }
+        };
         let thread = thread::Builder::new()
             .name("listener-refuse".into())
             .spawn(work)?;
@@ -73,8 +80,7 @@ impl Refuser {
             ..
         }) = result
         {
-            keeper.hangup().close(peer);
-            disposal::discard(request);
+            keeper.discard(peer, request);
             keeper.ended(peer);
         }
     }
