@@ -154,7 +154,6 @@ fn answer(
         reader: response.into_body().into_reader(),
         call: Arc::clone(call),
         is_chunked,
-        handed_on: None,
     });
     Ok(Answered {
         answer: Answer { head, length, body },
@@ -168,17 +167,23 @@ struct Download {
     reader: BodyReader<'static>,
     call: Arc<Call>,
     is_chunked: bool,
-    /// When the last piece was handed on; from then on the time is the client's.
-    handed_on: Option<Instant>,
 }
 
 impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(at) = self.handed_on {
-            self.call.add_client_time(at.elapsed());
-        }
-        let count = self.reader.read(buffer)?;
-        self.handed_on = Some(Instant::now());
+        let is_over = || {
+            self.call
+                .deadline()
+                .is_some_and(|deadline| deadline <= Instant::now())
+        };
+        let count = self.reader.read(buffer).map_err(|error| {
+            // `timeouts.total` may be over because the client reads slowly: that must not count against the backend.
+            if is_over() {
+                io::ErrorKind::TimedOut.into()
+            } else {
+                error
+            }
+        })?;
         if count == 0 && self.is_chunked && self.call.facts(|facts| facts.is_ended) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -3,6 +3,7 @@
 //! decided (see [`mod@super::decide`]) → balance → forward → respond → recorded (when the context is dropped)
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -118,7 +119,8 @@ fn respond(
                 "backend {backend} broke its answer off: {error} (id={})",
                 context.request_id
             );
-            if let Some(ejected) = lease.record_failure(Instant::now()) {
+            let is_time_over = error.kind() == io::ErrorKind::TimedOut;
+            if !is_time_over && let Some(ejected) = lease.record_failure(Instant::now()) {
                 context::log_ejection(&backend, ejected);
             }
         }

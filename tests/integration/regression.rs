@@ -1,12 +1,17 @@
 //! One test per bug that was fixed here, or that is known in a library below; the link stands above it.
 
-use crate::support::{Backend, Engine, Process, Proxy, eventually, on_each_engine};
+use crate::support::client::get;
+use crate::support::{Backend, Engine, Gate, Process, Proxy, eventually, on_each_engine};
 
 on_each_engine!(
     an_abandoned_upload_allocates_nothing,
     an_unread_chunked_body_is_not_the_next_request,
     an_unread_body_with_a_length_is_not_the_next_request,
     a_cut_answer_has_no_end_marker,
+    a_chunked_body_with_connection_close_arrives,
+    a_flood_of_pipelined_requests_holds_up_nobody,
+    silent_bodies_hold_up_no_refusal,
+    a_long_method_is_the_clients_fault,
 );
 
 /// <https://github.com/tiny-http/tiny-http/pull/290>: the unread rest of a body was allocated when a request was dropped.
@@ -90,4 +95,62 @@ fn a_cut_answer_has_no_end_marker(engine: Engine) {
         backend.open_connections() == 0
     });
     assert!(bytes.len() < 310_000);
+}
+
+/// tiny_http stops reading after such a request, which looked like the client's end.
+fn a_chunked_body_with_connection_close_arrives(engine: Engine) {
+    let backend = Backend::echo();
+    let proxy = Proxy::to(engine, [&backend]).start();
+    for _ in 0..20 {
+        let request = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                       4\r\nbody\r\n0\r\n\r\n";
+        assert_eq!(proxy.client().ask(request).text(), "body");
+    }
+}
+
+/// Requests that nobody answers were dropped by the thread that takes in all requests, which waited for earlier answers.
+fn a_flood_of_pipelined_requests_holds_up_nobody(engine: Engine) {
+    let gate = Gate::new();
+    let backend = Backend::gated(&gate, "late");
+    let proxy = Proxy::to(engine, [&backend])
+        .server("health_paths = [\"/health\"]")
+        .start();
+    let mut flood = proxy.client();
+    flood.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2000));
+    eventually("the first is under way", || gate.arrived() == 1);
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/health").status, 200);
+    }
+}
+
+/// Small bodies were thought to be in memory; with these fields tiny_http leaves them on the wire.
+fn silent_bodies_hold_up_no_refusal(engine: Engine) {
+    let backend = Backend::fixed("x");
+    let route = "[[route]]\nmatch = { path = \"/in\" }\nupstream = \"web\"";
+    let proxy = Proxy::to(engine, [&backend])
+        .server("timeouts.body_idle = \"60s\"")
+        .more(route)
+        .start();
+    let mut silent: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    for client in &mut silent {
+        client.send(
+            "POST /out HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nContent-Length: 100\r\n\r\n",
+        );
+    }
+    assert_eq!(proxy.get("/out").status, 404);
+}
+
+/// It was too long for ureq, which looked like the backend's fault and ejected it.
+fn a_long_method_is_the_clients_fault(engine: Engine) {
+    let backends = [Backend::fixed("x"), Backend::fixed("x")];
+    let proxy = Proxy::to(engine, &backends).start();
+    for _ in 0..8 {
+        let request = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(70_000));
+        assert_eq!(proxy.client().ask(request).status, 400);
+    }
+    assert!(
+        !get(proxy.admin(), "/_proxy/status")
+            .text()
+            .contains("\"usable\":false")
+    );
 }

@@ -158,6 +158,12 @@ impl Keeper for Connections {
     fn ended(self: Arc<Connections>, peer: SocketAddr) {
         let next = {
             let mut open = self.open.lock();
+            if self.is_poisoned(peer) {
+                // All at once: one after the other would take a stack frame each.
+                let rest = open.remove(&peer).unwrap_or_default();
+                rest.into_iter().for_each(|request| self.bin.take(request));
+                return;
+            }
             let next = open.get_mut(&peer).and_then(VecDeque::pop_front);
             if next.is_none() {
                 open.remove(&peer);
