@@ -104,120 +104,44 @@ impl Cause {
         matches!(self, Cause::NoBackend | Cause::Overloaded | Cause::Draining)
     }
 
-    fn row(self) -> (&'static str, u16, &'static str, &'static str) {
-        match self {
-            Cause::DnsFailed => (
-                "dns_failed",
-                502,
-                "dns_error",
-                "The backend's name could not be resolved.",
-            ),
-            Cause::ConnectRefused => (
-                "connect_refused",
-                502,
-                "connection_refused",
-                "The backend refused the connection.",
-            ),
-            Cause::ConnectTimeout => (
-                "connect_timeout",
-                504,
-                "connection_timeout",
-                "The backend did not accept the connection in time.",
-            ),
-            Cause::BackendClosed => (
-                "backend_closed",
-                502,
-                "connection_terminated",
-                "The backend closed the connection before it answered.",
-            ),
-            Cause::BackendSlow => (
-                "backend_slow",
-                504,
-                "http_response_timeout",
-                "The backend did not answer in time.",
-            ),
-            Cause::BadResponse => (
-                "bad_response",
-                502,
-                "http_protocol_error",
-                "The backend's answer is not valid HTTP.",
-            ),
-            Cause::ResponseCut => (
-                "response_cut",
-                502,
-                "http_response_incomplete",
-                "The backend's answer broke off.",
-            ),
-            Cause::NoBackend => (
-                "no_backend",
-                503,
-                "destination_unavailable",
-                "No backend is available right now.",
-            ),
-            Cause::Overloaded => (
-                "overloaded",
-                503,
-                "connection_limit_reached",
-                "The proxy has too much to do right now.",
-            ),
-            Cause::Draining => (
-                "draining",
-                503,
-                "destination_unavailable",
-                "The proxy is shutting down.",
-            ),
-            Cause::NoRoute => (
-                "no_route",
-                404,
-                "http_request_denied",
-                "No route matches this request.",
-            ),
-            Cause::BadRequest => (
-                "bad_request",
-                400,
-                "http_request_error",
-                "The request is malformed.",
-            ),
-            Cause::Method => (
-                "method",
-                405,
-                "http_request_denied",
-                "This method is not allowed here.",
-            ),
-            Cause::BodyTooBig => (
-                "body_too_big",
-                413,
-                "http_request_denied",
-                "The request body is too large.",
-            ),
-            Cause::TargetTooLong => (
-                "target_too_long",
-                414,
-                "http_request_denied",
-                "The request-target is too long.",
-            ),
-            Cause::HeadTooBig => (
-                "head_too_big",
-                431,
-                "http_request_denied",
-                "The request head is too large.",
-            ),
-            Cause::ClientTimeout => (
-                "client_timeout",
-                408,
-                "http_request_error",
-                "The request did not arrive in time.",
-            ),
-            Cause::ClientGone => ("client_gone", 499, "http_request_error", "The client left."),
-            Cause::Internal => (
-                "internal",
-                500,
-                "proxy_internal_error",
-                "Something went wrong inside the proxy.",
-            ),
-        }
+    fn row(self) -> &'static Row {
+        ROWS.get(self as usize).unwrap_or(&INTERNAL)
     }
 }
+
+/// Code, status, RFC 9209 error type, sentence.
+struct Row(&'static str, u16, &'static str, &'static str);
+
+/// In the order of the variants.
+#[rustfmt::skip]
+const ROWS: [Row; Cause::ALL.len()] = [
+    Row("dns_failed", 502, "dns_error", "The backend's name could not be resolved."),
+    Row("connect_refused", 502, "connection_refused", "The backend refused the connection."),
+    Row("connect_timeout", 504, "connection_timeout", "The backend did not accept the connection in time."),
+    Row("backend_closed", 502, "connection_terminated", "The backend closed the connection before it answered."),
+    Row("backend_slow", 504, "http_response_timeout", "The backend did not answer in time."),
+    Row("bad_response", 502, "http_protocol_error", "The backend's answer is not valid HTTP."),
+    Row("response_cut", 502, "http_response_incomplete", "The backend's answer broke off."),
+    Row("no_backend", 503, "destination_unavailable", "No backend is available right now."),
+    Row("overloaded", 503, "connection_limit_reached", "The proxy has too much to do right now."),
+    Row("draining", 503, "destination_unavailable", "The proxy is shutting down."),
+    Row("no_route", 404, "http_request_denied", "No route matches this request."),
+    Row("bad_request", 400, "http_request_error", "The request is malformed."),
+    Row("method", 405, "http_request_denied", "This method is not allowed here."),
+    Row("body_too_big", 413, "http_request_denied", "The request body is too large."),
+    Row("target_too_long", 414, "http_request_denied", "The request-target is too long."),
+    Row("head_too_big", 431, "http_request_denied", "The request head is too large."),
+    Row("client_timeout", 408, "http_request_error", "The request did not arrive in time."),
+    Row("client_gone", 499, "http_request_error", "The client left."),
+    Row("internal", 500, "proxy_internal_error", "Something went wrong inside the proxy."),
+];
+
+const INTERNAL: Row = Row(
+    "internal",
+    500,
+    "proxy_internal_error",
+    "Something went wrong inside the proxy.",
+);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -228,6 +152,24 @@ impl fmt::Display for Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_has_the_order_of_the_variants() {
+        assert!(
+            Cause::ALL
+                .iter()
+                .enumerate()
+                .all(|(index, cause)| *cause as usize == index)
+        );
+        assert_eq!(
+            (Cause::DnsFailed.code(), Cause::Internal.code()),
+            ("dns_failed", "internal")
+        );
+        assert_eq!(
+            (Cause::NoRoute.status(), Cause::ClientGone.status()),
+            (404, 499)
+        );
+    }
 
     #[test]
     fn codes_are_unique_and_statuses_are_errors() {

@@ -106,7 +106,7 @@ impl Running {
     /// As [`Running::start`].
     pub fn start_with_log(
         config: Config,
-        logging: Option<Arc<Logging>>,
+        logging: Option<&Arc<Logging>>,
     ) -> Result<Running, StartError> {
         let server = config.server.clone();
         // All sockets first: when one cannot be had, no thread was started in vain.
@@ -143,7 +143,7 @@ impl Running {
             drain.clone(),
         )?);
         if let Some((settings, listener)) = admin_listener {
-            let load = load_view(Arc::clone(&corridor), logging.as_ref().map(Arc::downgrade));
+            let load = load_view(Arc::clone(&corridor), logging.map(Arc::downgrade));
             let intake = Admin::new(settings, admin::view(&drain, upstreams, load)).start()?;
             running.admin_intake = Some(Arc::clone(&intake));
             running.listen("admin-listener", listener, intake)?;

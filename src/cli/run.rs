@@ -43,7 +43,7 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
             return Exit::Failure;
         }
     };
-    let running = match Running::start_with_log(config, Some(Arc::clone(&logging))) {
+    let running = match Running::start_with_log(config, Some(&logging)) {
         Ok(running) => running,
         Err(error) => {
             say(&format!("tollgate: {error}"));
@@ -76,7 +76,9 @@ fn wait(asks: &Receiver<Ask>, logging: &Logging) {
             Ask::Stop => return,
             Ask::ReopenLogs => logging.reopen(),
             Ask::Reload => {
-                log::warn!("HUP does nothing in this version: restart to apply a new configuration")
+                log::warn!(
+                    "HUP does nothing in this version: restart to apply a new configuration"
+                );
             }
         }
     }
@@ -89,7 +91,7 @@ fn drain(running: Running, asks: Receiver<Ask>, logging: &Arc<Logging>) -> Exit 
     let outcome = running.shut_down(&mut |left| say(&format!("draining: {left} in flight…")));
     match outcome {
         Outcome::Clean => {
-            say(&format!("tollgate: drained, all requests finished"));
+            say("tollgate: drained, all requests finished");
             log::info!("drained");
             Exit::Clean
         }
