@@ -9,7 +9,7 @@ pub mod escape;
 mod rotate;
 mod sink;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -124,8 +124,6 @@ impl Logging {
         for sink in self.sinks {
             sink.join(deadline);
         }
-        // Standard error is unbuffered; this only costs a lock.
-        let _ = io::stderr().flush();
     }
 }
 

@@ -1,11 +1,14 @@
 //! The log of the program: one line per exchange, no secrets, no control characters, rotation.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Backend, Engine, Process, Proxy, eventually, on_each_engine};
+use crate::support::process::address_in;
+use crate::support::{Backend, Client, Engine, Process, Proxy, eventually, on_each_engine};
 
 on_each_engine!(
     every_exchange_has_a_line,
@@ -13,6 +16,7 @@ on_each_engine!(
     secrets_never_get_in,
     control_characters_are_escaped,
     the_file_rotates,
+    a_pipe_that_nobody_reads_holds_up_nothing,
 );
 
 /// Everything in the log directory.
@@ -118,4 +122,26 @@ fn the_file_rotates(engine: Engine) {
     );
     assert!(sizes.iter().all(|size| *size < 8 << 10), "{sizes:?}");
     assert!(!log().contains("/0?"), "what is too old goes");
+}
+
+/// Also not the end: the last words of a process that drains go to the same pipe.
+fn a_pipe_that_nobody_reads_holds_up_nothing(_: Engine) {
+    let backend = Backend::fixed("x");
+    let to = format!("http://{}", backend.address());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["run", "--listen", "127.0.0.1:0", "--to", &to])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::with_capacity(64, child.stderr.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let mut client = Client::connect(address_in(&first));
+    // A pipe takes 64 KiB; an access line has some 250 bytes.
+    for _ in 0..600 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    eventually("it has ended", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
