@@ -33,7 +33,8 @@ const REAP: u32 = 10;
 /// How often progress is told while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// A running tollgate. Dropping it without [`Running::shut_down`] stops its threads without waiting for anything.
+/// A running tollgate. Dropping it without [`Running::shut_down`] ends listening and probing at once; idle workers stay
+/// parked until the process ends.
 pub struct Running {
     drain: Drain,
     traffic: Vec<SocketAddr>,
@@ -95,7 +96,7 @@ impl Running {
     /// Starts without a log of its own; what is logged goes where the process sends it.
     ///
     /// # Errors
-    /// When an address cannot be bound or a thread not be started; nothing is left running then.
+    /// When an address cannot be bound or a thread not be started; nothing listens then.
     pub fn start(config: Config) -> Result<Running, StartError> {
         Running::start_with_log(config, None)
     }

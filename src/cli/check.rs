@@ -42,16 +42,14 @@ fn summary(config: &Config) -> String {
         text.push_str(&format!("  route    {}\n", describe(route, config)));
     }
     for upstream in &config.upstreams {
-        let ids: Vec<&str> = upstream
-            .backends
-            .iter()
-            .map(|backend| backend.id.as_str())
-            .collect();
-        text.push_str(&format!(
-            "  upstream {}: {}\n",
-            upstream.name,
-            ids.join(", ")
-        ));
+        text.push_str(&format!("  upstream {}\n", upstream.name));
+        for backend in &upstream.backends {
+            let (id, host, port) = (&backend.id, &backend.host, backend.port);
+            text.push_str(&format!(
+                "    {id}: http://{host}:{port}, weight {}\n",
+                backend.weight
+            ));
+        }
     }
     text
 }
@@ -83,7 +81,7 @@ fn describe(route: &Route, config: &Config) -> String {
         RouteTo::Services { table, .. } => {
             let list: Vec<String> = table
                 .iter()
-                .map(|(service, index)| format!("{service} -> {}", name(index)))
+                .map(|(service, index)| format!("{service} => {}", name(index)))
                 .collect();
             list.join(", ")
         }

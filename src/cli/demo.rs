@@ -85,6 +85,11 @@ fn over_backends(demo: &Demo) -> Exit {
         Err(problems) => report(&problems),
         Ok(Loaded { config, .. }) => run::serve(config, greet),
     };
+    if exit == Exit::Cut {
+        // What was cut must stay cut: a backend that shuts down would answer in the last moment.
+        std::mem::forget(backends);
+        return exit;
+    }
     for backend in backends {
         backend.shut_down();
     }
@@ -122,13 +127,13 @@ fn greet(running: &Running) {
     say(&format!(
         "\nTry it from another terminal:\n\
          \x20 curl -i {base}/hello                    an echo; X-Backend-Server tells which backend it was\n\
-         \x20 curl {base}/items/books                 a service picked by the path\n\
+         \x20 curl {base}/items/books                 a service picked by the path; each backend has books of its own\n\
          \x20 curl -d '{{\"name\":\"Emma\",\"author\":\"Austen\"}}' {base}/items/books\n\
          \x20 curl {base}/items/unknown               a service that does not exist\n\
          \x20 curl -N '{base}/sse?events=5&ms=500'    events as they are sent\n\
          \x20 curl -o /dev/null '{base}/bytes?n=100000000'\n\
          \x20 curl '{base}/slow?ms=5000'              then press ctrl-c here and see it drain\n\
-         \x20 curl http://{admin}/_proxy/status          the state of everything\n\n\
+         \x20 curl http://{admin}/_proxy/status            the state of everything\n\n\
          ctrl-c drains and stops; a second one stops at once.\n"
     ));
 }

@@ -94,17 +94,35 @@ impl Backend {
         }
     }
 
-    /// The addresses of its name, looked up at most every 10 s. A lookup takes as long as the system's resolver lets it.
+    /// The addresses of its name, looked up at most every 10 s. A lookup takes as long as the system's resolver lets it; when
+    /// it fails, the addresses that were known before are used for another 10 s.
     ///
     /// # Errors
-    /// The resolver's; also when the name has no address.
+    /// The resolver's, when nothing was known before; also when the name has no address.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        if let Some((at, addresses)) = &*self.addresses.lock()
+        let known = self.addresses.lock().clone();
+        if let Some((at, addresses)) = &known
             && at.elapsed() < ADDRESS_AGE
         {
             return Ok(addresses.clone());
         }
         // Outside the lock: a slow resolver must not stop those who could use a fresh answer.
+        let found = self.look_up().or_else(|error| match known {
+            Some((_, addresses)) => {
+                log::warn!(
+                    "backend {}: {} does not resolve: {error}",
+                    self.id,
+                    self.host
+                );
+                Ok(addresses)
+            }
+            None => Err(error),
+        })?;
+        *self.addresses.lock() = Some((Instant::now(), found.clone()));
+        Ok(found)
+    }
+
+    fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
         let addresses: Vec<SocketAddr> =
             (self.host.as_str(), self.port).to_socket_addrs()?.collect();
         if addresses.is_empty() {
@@ -113,7 +131,6 @@ impl Backend {
                 "the name has no address",
             ));
         }
-        *self.addresses.lock() = Some((Instant::now(), addresses.clone()));
         Ok(addresses)
     }
 

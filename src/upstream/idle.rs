@@ -25,13 +25,9 @@ struct Idle {
 impl IdlePool {
     /// The connection used last, if one is young enough. Whether it is still alive is for the caller to probe.
     pub fn check_out(&self, now: Instant) -> Option<TcpStream> {
-        let mut connections = self.connections.lock();
-        while let Some(idle) = connections.pop() {
-            if idle.expires > now {
-                return Some(idle.stream);
-            }
-        }
-        None
+        // The last one in is the youngest or near it: when it is too old, so are the rest, and the reaper takes them.
+        let last = self.connections.lock().pop()?;
+        (last.expires > now).then_some(last.stream)
     }
 
     /// Keeps `stream` for at most `age`.
