@@ -44,10 +44,15 @@ fn summary(config: &Config) -> String {
     for upstream in &config.upstreams {
         text.push_str(&format!("  upstream {}\n", upstream.name));
         for backend in &upstream.backends {
-            let (id, host, port) = (&backend.id, &backend.host, backend.port);
+            let is_v6 = backend.host.contains(':');
+            let host = if is_v6 {
+                format!("[{}]", backend.host)
+            } else {
+                backend.host.clone()
+            };
+            let (id, port, weight) = (&backend.id, backend.port, backend.weight);
             text.push_str(&format!(
-                "    {id}: http://{host}:{port}, weight {}\n",
-                backend.weight
+                "    {id}: http://{host}:{port}, weight {weight}\n"
             ));
         }
     }
