@@ -132,3 +132,38 @@ impl std::fmt::Display for WireError {
 }
 
 impl std::error::Error for WireError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model;
+
+    #[test]
+    fn the_time_of_the_client_moves_the_deadline() {
+        let backend = model::Backend {
+            id: "b".into(),
+            host: "127.0.0.1".into(),
+            port: 1,
+            weight: 1,
+        };
+        let total = Some(Duration::from_secs(1));
+        let timeouts = UpstreamTimeouts {
+            connect: Duration::ZERO,
+            response: Duration::ZERO,
+            idle: Duration::ZERO,
+            total,
+        };
+        let call = Call::new(
+            Arc::new(Backend::new(&backend)),
+            timeouts,
+            Vec::new(),
+            false,
+        );
+        let before = call.deadline().unwrap();
+        call.add_client_time(Duration::from_millis(1200));
+        assert_eq!(
+            call.deadline().unwrap() - before,
+            Duration::from_millis(1200)
+        );
+    }
+}
