@@ -21,6 +21,8 @@ on_each_engine!(
     a_backend_that_stops_in_the_middle,
     a_backend_that_never_ends,
     an_early_answer_overtakes_the_upload,
+    an_early_chunked_answer_is_whole,
+    an_answer_that_outgrows_the_upload_does_not_stall,
     a_large_chunked_upload_streams,
 );
 
@@ -196,6 +198,39 @@ fn an_early_answer_overtakes_the_upload(engine: Engine) {
     assert_eq!((answer.status, answer.text().as_str()), (413, "too much"));
     assert_eq!(answer.get("x-early").as_deref(), Some("yes"));
     gate.open();
+    client.reset();
+    let _ = upload.join();
+}
+
+fn an_early_chunked_answer_is_whole(engine: Engine) {
+    let backend = Backend::start(|conn| {
+        conn.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\n\r\n");
+    });
+    let proxy = Proxy::to(engine, [&backend]).start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000000\r\n\r\n");
+    let upload = client.upload(20_000_000);
+    let answer = client.read();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
+    client.reset();
+    let _ = upload.join();
+}
+
+/// The backend sends before it reads: with both directions full, the request is cut and the answer goes on.
+fn an_answer_that_outgrows_the_upload_does_not_stall(engine: Engine) {
+    let length = 30_000_000;
+    let backend = Backend::start(move |conn| {
+        conn.raw(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        conn.raw(vec![b'x'; length]);
+    });
+    let proxy = Proxy::to(engine, [&backend]).start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 50000000\r\n\r\n");
+    let upload = client.upload(50_000_000);
+    let answer = client.read();
+    assert_eq!((answer.status, answer.text().len()), (200, length));
     client.reset();
     let _ = upload.join();
 }
