@@ -134,9 +134,12 @@ fn a_pipe_that_nobody_reads_holds_up_nothing(_: Engine) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::with_capacity(64, child.stderr.take().unwrap());
-    let mut first = String::new();
-    lines.read_line(&mut first).unwrap();
-    let mut client = Client::connect(address_in(&first));
+    let mut line = String::new();
+    while !line.contains("listening on") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    let mut client = Client::connect(address_in(&line));
     // A pipe takes 64 KiB; an access line has some 250 bytes.
     for _ in 0..600 {
         assert_eq!(client.get("/").status, 200);
