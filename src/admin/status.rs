@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::clock::{to_wall, unix_millis};
+use crate::clock::unix_millis;
 use crate::drain::{Drain, Phase};
 use crate::upstream::Upstream;
 use crate::upstream::backend::Backend;
@@ -71,11 +71,9 @@ fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
 
 fn render_backend(backend: &Backend, now: Instant) -> Value {
     let (health, totals) = (backend.health(), backend.totals());
-    let wall = SystemTime::now();
-    let ejected_until = backend.ejected_until(now).map(|until| {
-        let left = until.saturating_duration_since(now);
-        unix_millis(to_wall(now, now, wall)) + u64::try_from(left.as_millis()).unwrap_or(0)
-    });
+    let ejected_until = backend
+        .ejected_until(now)
+        .map(|until| unix_millis(SystemTime::now() + until.saturating_duration_since(now)));
     json!({
         "id": backend.id,
         "address": backend.authority,

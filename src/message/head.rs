@@ -48,11 +48,6 @@ impl RequestHead {
         )
     }
 
-    /// Whether the client waits for `100 Continue`.
-    pub fn expects_continue(&self) -> bool {
-        self.version == Version::Http11 && self.fields.has_member("expect", "100-continue")
-    }
-
     /// Whether the client wants the connection to end after this exchange.
     pub fn wants_close(&self) -> bool {
         self.version == Version::Http10 || self.fields.has_member("connection", "close")
