@@ -1,6 +1,8 @@
 //! `tollgate check`: reads the configuration, tells what is wrong or what it amounts to, and starts nothing.
 
-use crate::config::model::{Config, HostMatch, PathMatch, Route, RouteTo, Segment};
+use crate::config::model::{
+    Backend, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
+};
 use crate::config::{self, Loaded};
 
 use super::notice::say;
@@ -27,8 +29,9 @@ fn println(text: &str) {
 
 fn summary(config: &Config) -> String {
     let mut text = format!("{} is good\n", config.origin);
-    for address in &config.server.listen {
-        text.push_str(&format!("  listen   http://{address}\n"));
+    for listen in &config.server.listen {
+        let listen = describe_listen(listen, config.server.engine);
+        text.push_str(&format!("  listen   {listen}\n"));
     }
     if let Some(admin) = &config.admin {
         let token = if admin.token.is_some() {
@@ -44,19 +47,31 @@ fn summary(config: &Config) -> String {
     for upstream in &config.upstreams {
         text.push_str(&format!("  upstream {}\n", upstream.name));
         for backend in &upstream.backends {
-            let is_v6 = backend.host.contains(':');
-            let host = if is_v6 {
-                format!("[{}]", backend.host)
-            } else {
-                backend.host.clone()
-            };
-            let (id, port, weight) = (&backend.id, backend.port, backend.weight);
-            text.push_str(&format!(
-                "    {id}: http://{host}:{port}, weight {weight}\n"
-            ));
+            text.push_str(&format!("    {}\n", describe_backend(backend)));
         }
     }
     text
+}
+
+fn describe_listen(listen: &Listen, engine: Engine) -> String {
+    let mut text = listen.address.url();
+    if listen.proxy_protocol {
+        text.push_str(", PROXY protocol from trusted proxies");
+    }
+    if engine == Engine::TinyHttp {
+        text.push_str(" (tiny_http engine)");
+    }
+    text
+}
+
+/// The id is left out where it would only repeat the address.
+fn describe_backend(backend: &Backend) -> String {
+    let (id, at, weight) = (&backend.id, backend.at.to_string(), backend.weight);
+    if *id == at {
+        format!("{at}, weight {weight}")
+    } else {
+        format!("{id}: {at}, weight {weight}")
+    }
 }
 
 fn describe(route: &Route, config: &Config) -> String {
@@ -92,4 +107,35 @@ fn describe(route: &Route, config: &Config) -> String {
         }
     };
     format!("{}: {host}, {path} -> {to}", route.name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_address_reads_well() {
+        let text = "[server]\nlisten = [\":8080\", { address = \"[::]:8081\", proxy_protocol = true }, \"unix:/run/t.sock\"]\n\
+            trusted_proxies = [\"10.0.0.7\"]\n[admin]\n[[upstream]]\nname = \"web\"\n\
+            backends = [\"http://[::1]:9001\", \"unix:/run/a.sock\", { id = \"b\", url = \"unix:/run/b.sock\", weight = 2 }]\n";
+        let config = config::load_str("t.toml", text).unwrap().config;
+        assert_eq!(
+            summary(&config),
+            "t.toml is good\n\
+             \x20 listen   http://127.0.0.1:8080\n\
+             \x20 listen   http://[::]:8081, PROXY protocol from trusted proxies\n\
+             \x20 listen   unix:/run/t.sock\n\
+             \x20 admin    http://127.0.0.1:9180 (open)\n\
+             \x20 route    default: any host, / -> web\n\
+             \x20 upstream web\n\
+             \x20   [::1]:9001: http://[::1]:9001, weight 1\n\
+             \x20   unix:/run/a.sock, weight 1\n\
+             \x20   b: unix:/run/b.sock, weight 2\n"
+        );
+        let tiny = "[server]\nengine = \"tiny_http\"\n[[upstream]]\nname = \"web\"\nbackends = [\"http://web\"]\n";
+        let config = config::load_str("t.toml", tiny).unwrap().config;
+        let listen = "  listen   http://127.0.0.1:8080 (tiny_http engine)\n";
+        assert!(summary(&config).contains(listen));
+    }
 }

@@ -123,7 +123,7 @@ fn greet(running: &Running) {
     let (Some(traffic), Some(admin)) = (running.traffic().first(), running.admin()) else {
         return;
     };
-    let base = format!("http://{traffic}");
+    let base = traffic.url();
     say(&format!(
         "\nTry it from another terminal:\n\
          \x20 curl -i {base}/hello                    an echo; X-Backend-Server tells which backend it was\n\

@@ -65,10 +65,10 @@ struct Where {
     /// File of environment variables such as PROXY_PORT and BACKEND_1
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// With --to: address to listen on, such as :8080
+    /// Address to listen on, such as :8080 or unix:/run/tollgate.sock, instead of what the file says
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// A backend, such as :9001 or `http://127.0.0.1:9001`; repeat it for more. No file is read then
+    /// A backend, such as :9001, `http://127.0.0.1:9001` or unix:/run/app.sock; repeat it for more. No file is read then
     #[arg(long, value_name = "BACKEND")]
     to: Vec<String>,
 }

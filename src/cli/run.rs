@@ -62,7 +62,7 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
 
 fn announce(running: &Running) {
     for address in running.traffic() {
-        say(&format!("tollgate: listening on http://{address}"));
+        say(&format!("tollgate: listening on {}", address.url()));
     }
     if let Some(address) = running.admin() {
         say(&format!("tollgate: admin on http://{address}"));

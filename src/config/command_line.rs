@@ -1,8 +1,8 @@
-//! The command line form: `--listen :8080 --to :9001 --to :9002`, a proxy without any file.
+//! The command line form: `--listen :8080 --to :9001 --to unix:/run/app.sock`, a proxy without any file.
 //!
 //! Does not parse arguments (they are handed in) and has no other settings: who needs more writes a file.
 
-use super::file::{BackendFile, ConfigFile, ServerFile, UpstreamFile, Written};
+use super::file::{BackendFile, ConfigFile, ListenFile, ServerFile, UpstreamFile, Written};
 use super::report::{At, Report};
 
 /// Reads the values of `--listen` and `--to`.
@@ -35,21 +35,21 @@ pub(crate) fn read(listen: &[String], to: &[String], report: &Report) -> ConfigF
 }
 
 /// The values of `--listen`, if any.
-pub(crate) fn listen(listen: &[String], report: &Report) -> Written<Vec<At<String>>> {
-    let entries: Vec<At<String>> = listen
+pub(crate) fn listen(listen: &[String], report: &Report) -> Written<Vec<ListenFile>> {
+    let entries: Vec<ListenFile> = listen
         .iter()
         .map(|text| {
             let place = report.add_source(format!("--listen {text}"), None);
-            At::new(text.clone(), place)
+            ListenFile::from(At::new(text.clone(), place))
         })
         .collect();
     let place = entries.first()?.place;
     Some(At::new(entries, place))
 }
 
-/// `:9001`, `9001` and `host:port` as URLs; a URL stays as it is.
+/// `:9001`, `9001` and `host:port` as URLs; a URL stays as it is, and so does the path of a Unix socket.
 fn backend_url(text: &str) -> String {
-    if text.contains("://") {
+    if text.contains("://") || text.starts_with("unix:") || text.starts_with('/') {
         text.to_owned()
     } else if text.starts_with(':') {
         format!("http://127.0.0.1{text}")
@@ -73,6 +73,8 @@ mod tests {
             ("[::1]:9001", "http://[::1]:9001"),
             ("http://web:1", "http://web:1"),
             ("https://web:1", "https://web:1"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("/run/app.sock", "/run/app.sock"),
         ] {
             assert_eq!(backend_url(text), url);
         }

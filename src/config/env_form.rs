@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::env_file::Line;
 use super::file::{
-    BackendFile, ConfigFile, EjectionFile, LogFile, RetryFile, ServerFile, TimeoutsFile,
-    UpstreamFile, Written,
+    BackendFile, ConfigFile, EjectionFile, ListenFile, LogFile, RetryFile, ServerFile,
+    TimeoutsFile, UpstreamFile, Written,
 };
 use super::report::{At, Report};
 use super::units::LONGEST;
@@ -143,7 +143,7 @@ pub(crate) fn read(origin: &str, variables: &Variables, report: &Report) -> Conf
     }
 }
 
-fn listen(variables: &Variables, report: &Report) -> Written<Vec<At<String>>> {
+fn listen(variables: &Variables, report: &Report) -> Written<Vec<ListenFile>> {
     let port = variables.integer("PROXY_PORT", report)?;
     if !(0..=65535).contains(&port.value) {
         let message = format!("PROXY_PORT must be from 0 to 65535, not {}", port.value);
@@ -151,7 +151,7 @@ fn listen(variables: &Variables, report: &Report) -> Written<Vec<At<String>>> {
         return None;
     }
     let address = At::new(format!("127.0.0.1:{}", port.value), port.place);
-    Some(At::new(vec![address], port.place))
+    Some(At::new(vec![ListenFile::from(address)], port.place))
 }
 
 /// By number, whatever the gaps; `BACKEND_2` and `BACKEND_02` would get one id, which the check reports.
@@ -206,7 +206,10 @@ fn log(variables: &Variables, report: &Report) -> LogFile {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::config::{check, env_file, model::Config};
+    use crate::config::{
+        check, env_file,
+        model::{Config, Engine},
+    };
     use std::path::Path;
 
     fn load(file: &str, environment: &[(&str, &str)]) -> (Config, Vec<String>) {
@@ -234,7 +237,10 @@ mod tests {
         let upstream = &config.upstreams[0];
         let ids: Vec<&str> = upstream.backends.iter().map(|b| b.id.as_str()).collect();
         assert_eq!(ids, ["backend1", "backend2", "backend10"]);
-        assert_eq!(config.server.listen[0].to_string(), "127.0.0.1:8081");
+        assert_eq!(
+            config.server.listen[0].address.to_string(),
+            "127.0.0.1:8081"
+        );
         assert_eq!(upstream.retry.attempts, 2);
         assert!(upstream.retry.slow);
         assert_eq!(upstream.ejection.failures, 4);
@@ -264,7 +270,10 @@ mod tests {
             ],
         );
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(config.server.listen[0].port(), 8090);
+        assert_eq!(
+            config.server.listen[0].address.to_string(),
+            "127.0.0.1:8090"
+        );
         let (_, problems) = load(SEED, &[("PROXY_PORT", "eighty")]);
         assert_eq!(
             problems,
@@ -278,7 +287,11 @@ mod tests {
     fn defaults() {
         let (config, problems) = load("BACKEND_1=http://127.0.0.1:9001", &[]);
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(config.server.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!(
+            config.server.listen[0].address.to_string(),
+            "127.0.0.1:8080"
+        );
+        assert_eq!(config.server.engine, Engine::Reactor);
         assert_eq!(
             config.upstreams[0].ejection.max_cooldown,
             Duration::from_secs(60)

@@ -35,8 +35,10 @@ pub(crate) struct ConfigFile {
 /// `[server]`.
 #[derive(Debug, Default)]
 pub(crate) struct ServerFile {
-    pub(crate) listen: Written<Vec<At<String>>>,
+    pub(crate) listen: Written<Vec<ListenFile>>,
     pub(crate) engine: Written<String>,
+    pub(crate) listener_threads: Written<i64>,
+    pub(crate) reuse_port: Written<bool>,
     pub(crate) trusted_network: Written<bool>,
     pub(crate) workers: Written<i64>,
     pub(crate) queue: Written<i64>,
@@ -47,8 +49,28 @@ pub(crate) struct ServerFile {
     pub(crate) health_paths: Written<Vec<At<String>>>,
     pub(crate) backend_header: Written<bool>,
     pub(crate) limits: LimitsFile,
-    pub(crate) body_idle: Written<Duration>,
-    pub(crate) write_idle: Written<Duration>,
+    pub(crate) timeouts: ClientTimeoutsFile,
+}
+
+/// One entry of `listen`.
+#[derive(Debug, Default)]
+pub(crate) struct ListenFile {
+    pub(crate) place: Place,
+    pub(crate) address: Written<String>,
+    pub(crate) proxy_protocol: Written<bool>,
+    /// What was written is a problem that is already reported.
+    pub(crate) broken: bool,
+}
+
+/// The short form: an address and nothing else.
+impl From<At<String>> for ListenFile {
+    fn from(address: At<String>) -> ListenFile {
+        ListenFile {
+            place: address.place,
+            address: Some(address),
+            ..ListenFile::default()
+        }
+    }
 }
 
 /// `[server.limits]`.
@@ -58,6 +80,21 @@ pub(crate) struct LimitsFile {
     pub(crate) headers: Written<i64>,
     pub(crate) target: Written<u64>,
     pub(crate) body: Written<u64>,
+    pub(crate) connections: Written<i64>,
+    pub(crate) connections_per_client: Written<i64>,
+    pub(crate) requests_per_connection: Written<i64>,
+    pub(crate) tunnels: Written<i64>,
+}
+
+/// `[server.timeouts]`.
+#[derive(Debug, Default)]
+pub(crate) struct ClientTimeoutsFile {
+    pub(crate) head: Written<Duration>,
+    pub(crate) body_idle: Written<Duration>,
+    pub(crate) keep_alive: Written<Duration>,
+    pub(crate) write_idle: Written<Duration>,
+    pub(crate) min_rate: Written<u64>,
+    pub(crate) tunnel_idle: Written<Duration>,
 }
 
 /// `[admin]`.
@@ -157,6 +194,7 @@ pub(crate) struct RouteFile {
     pub(crate) services: Written<Vec<(String, At<String>)>>,
     pub(crate) strip_prefix: Written<String>,
     pub(crate) max_body: Written<u64>,
+    pub(crate) upgrade: Written<bool>,
     /// The destination or the match was written, but is a problem that is already reported.
     pub(crate) broken: bool,
 }

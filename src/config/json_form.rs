@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::file::{BackendFile, ConfigFile, ServerFile, UpstreamFile, Written};
+use super::file::{BackendFile, ConfigFile, ListenFile, ServerFile, UpstreamFile, Written};
 use super::report::{At, Place, Report};
 use super::suggest;
 
@@ -77,13 +77,13 @@ impl Form<'_> {
         }
     }
 
-    fn port(&self, root: &Map<String, Value>) -> Written<Vec<At<String>>> {
+    fn port(&self, root: &Map<String, Value>) -> Written<Vec<ListenFile>> {
         let value = root.get("port")?;
         let place = self.place("port");
         match value.as_u64().and_then(|port| u16::try_from(port).ok()) {
             Some(port) => {
                 let address = At::new(format!("127.0.0.1:{port}"), place);
-                Some(At::new(vec![address], place))
+                Some(At::new(vec![ListenFile::from(address)], place))
             }
             None => {
                 let message = format!(
@@ -176,7 +176,7 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
 mod tests {
     use super::*;
     use crate::config::check;
-    use crate::config::model::{Config, HealthKind};
+    use crate::config::model::{Config, Engine, HealthKind};
     use proptest::prelude::*;
 
     fn load(text: &str) -> (Option<Config>, Vec<String>) {
@@ -199,10 +199,18 @@ mod tests {
             .map(|b| b.id.as_str())
             .collect();
         assert_eq!(ids, ["backend1", "localhost:3002"]);
-        assert_eq!(config.server.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!(
+            config.server.listen[0].address.to_string(),
+            "127.0.0.1:8080"
+        );
+        assert_eq!(config.server.engine, Engine::Reactor);
         assert_eq!(config.server.health_paths[0].kind, HealthKind::Backends);
-        let (config, _) = load(r#"{"port": 9, "backends": [{"url": "http://a"}]}"#);
-        assert_eq!(config.unwrap().server.listen[0].port(), 9);
+        let (config, _) =
+            load(r#"{"port": 9, "backends": [{"url": "http://a"}, {"url": "unix:/a"}]}"#);
+        assert_eq!(
+            config.unwrap().server.listen[0].address.to_string(),
+            "127.0.0.1:9"
+        );
     }
 
     #[test]

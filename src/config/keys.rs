@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 14] = [
+pub(crate) const TABLES: [(&str, &[&str]); 15] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -13,6 +13,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 14] = [
             "listen",
             "engine",
             "trusted_network",
+            "listener_threads",
+            "reuse_port",
             "workers",
             "queue",
             "queue_timeout",
@@ -25,8 +27,31 @@ pub(crate) const TABLES: [(&str, &[&str]); 14] = [
             "timeouts",
         ],
     ),
-    ("server.limits", &["head", "headers", "target", "body"]),
-    ("server.timeouts", &["body_idle", "write_idle"]),
+    ("server.listen", &["address", "proxy_protocol"]),
+    (
+        "server.limits",
+        &[
+            "head",
+            "headers",
+            "target",
+            "body",
+            "connections",
+            "connections_per_client",
+            "requests_per_connection",
+            "tunnels",
+        ],
+    ),
+    (
+        "server.timeouts",
+        &[
+            "head",
+            "body_idle",
+            "keep_alive",
+            "write_idle",
+            "min_rate",
+            "tunnel_idle",
+        ],
+    ),
     ("admin", &["listen", "token", "token_file"]),
     (
         "log",
@@ -79,28 +104,19 @@ pub(crate) const TABLES: [(&str, &[&str]); 14] = [
             "services",
             "strip_prefix",
             "max_body",
+            "upgrade",
         ],
     ),
     ("route.match", &["host", "path"]),
 ];
 
-const REACTOR: &str = "belongs to the reactor engine, which this version does not have";
 const LATER: &str = "is not available in this version";
 
 /// Keys that this version lacks, and why.
-const ABSENT: [(&str, &[&str], &str); 9] = [
+const ABSENT: [(&str, &[&str], &str); 8] = [
     ("", &["access_log"], LATER),
-    ("server", &["tls"], REACTOR),
-    (
-        "server.limits",
-        &["connections", "connections_per_client"],
-        REACTOR,
-    ),
-    (
-        "server.timeouts",
-        &["head", "keep_alive", "min_rate"],
-        REACTOR,
-    ),
+    ("server", &["tls"], LATER),
+    ("server.listen", &["tls"], LATER),
     ("upstream", &["tls", "sticky", "discovery"], LATER),
     ("upstream.backends", &["tls"], LATER),
     (
@@ -135,6 +151,7 @@ pub(crate) fn of(table: &str) -> &'static [&'static str] {
 pub(crate) fn title(table: &str) -> String {
     match table {
         "" => "at the top of the file".to_owned(),
+        "server.listen" => "in an entry of `listen`".to_owned(),
         "upstream.backends" => "in a backend".to_owned(),
         "upstream" | "route" => format!("in [[{table}]]"),
         table => format!("in [{table}]"),
@@ -183,8 +200,8 @@ mod tests {
             "the keys here are: `attempts`, `slow`"
         );
         assert_eq!(
-            unknown("server.timeouts", "keep_alive").0,
-            "`keep_alive` in [server.timeouts] belongs to the reactor engine, which this version does not have"
+            unknown("server.listen", "tls").0,
+            "`tls` in an entry of `listen` is not available in this version"
         );
     }
 

@@ -3,6 +3,8 @@
 //! Rooms read only these types. How they were written (TOML, JSON, environment) and what was wrong with them
 //! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
 
+mod address;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::secret::Secret;
+
+pub use address::{Address, BackendAddress, Listen};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Clone)]
@@ -31,6 +35,8 @@ pub struct Config {
 /// Which listener engine accepts connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
+    /// `reactor`: our own; readiness instead of threads.
+    Reactor,
     /// `tiny_http`: one thread per connection; for trusted networks.
     TinyHttp,
 }
@@ -38,10 +44,14 @@ pub enum Engine {
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Addresses to listen on (port 0: the system picks one). Default `127.0.0.1:8080`.
-    pub listen: Vec<SocketAddr>,
-    /// Default [`Engine::TinyHttp`].
+    /// Where to listen; never empty. Default `127.0.0.1:8080`.
+    pub listen: Vec<Listen>,
+    /// Default [`Engine::Reactor`].
     pub engine: Engine,
+    /// Threads that own connections (reactor engine). Default 1.
+    pub listener_threads: usize,
+    /// Several processes may listen on the same address and port (SO_REUSEPORT; reactor engine). Default false.
+    pub reuse_port: bool,
     /// Allows the tiny_http engine on a non-loopback address. Default false.
     pub trusted_network: bool,
     /// Worker threads. Default 256.
@@ -95,15 +105,33 @@ pub struct Limits {
     pub target: usize,
     /// Bytes of a request body. Default 64 MiB. A route's `max_body` wins.
     pub body: u64,
+    /// Client connections in all (reactor engine). Default 10,000.
+    pub connections: usize,
+    /// Client connections from one address, an IPv6 address counting by its /64; trusted proxies are not counted (reactor
+    /// engine). Default 1,000.
+    pub connections_per_client: usize,
+    /// Requests on one connection before it is closed (reactor engine); 0 = no limit. Default 10,000.
+    pub requests_per_connection: u64,
+    /// Upgraded connections (WebSocket) at the same time (reactor engine). Default 1,024.
+    pub tunnels: usize,
 }
 
 /// `[server.timeouts]`: what a client may take its time for.
 #[derive(Debug, Clone)]
 pub struct ClientTimeouts {
-    /// Between two reads of a client (head, body or idle connection): the tiny_http engine has only this one. Default 30 s.
+    /// From the connect, or from the first byte of a later request, to the end of the head (reactor engine). Default 10 s.
+    pub head: Duration,
+    /// Between two parts of a request body. The tiny_http engine has only this one for all reads. Default 30 s.
     pub body_idle: Duration,
+    /// Until the next request begins on a kept connection (reactor engine). Default 75 s.
+    pub keep_alive: Duration,
     /// Until a slow reader takes more of an answer. Default 30 s.
     pub write_idle: Duration,
+    /// Bytes per second that a body must move at least, in both directions, on average after 10 s of waiting for the client
+    /// (reactor engine); 0 = no minimum. Default 1 KiB.
+    pub min_rate: u64,
+    /// Without a byte in either direction a tunnel ends (reactor engine). Default 1 h.
+    pub tunnel_idle: Duration,
 }
 
 /// `[admin]`.
@@ -165,12 +193,10 @@ pub enum Strategy {
 /// One server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
-    /// As given, else `host:port`.
+    /// As given, else `host:port` or `unix:PATH`.
     pub id: String,
-    /// Host name or address literal, without brackets.
-    pub host: String,
-    /// TCP port. Default 80.
-    pub port: u16,
+    /// Where it listens.
+    pub at: BackendAddress,
     /// Share of the traffic, 1 to 1000. Default 1.
     pub weight: u32,
 }
@@ -248,6 +274,8 @@ pub struct Route {
     pub strip_prefix: Option<String>,
     /// Bytes of a request body on this route; none = the server's limit.
     pub max_body: Option<u64>,
+    /// Whether connections may be upgraded, to WebSocket for one (reactor engine). Default true.
+    pub upgrade: bool,
 }
 
 /// Host condition of a route; always lower case, without port.

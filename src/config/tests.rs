@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::model::{HostMatch, PathMatch, RouteTo, Segment, Strategy as Balance};
+use super::model::{
+    Address, BackendAddress, Engine, HostMatch, Listen, PathMatch, RouteTo, Segment,
+    Strategy as Balance,
+};
 use super::*;
 
 const MINIMAL: &str = "[[upstream]]\nname = \"web\"\nbackends = [\"http://127.0.0.1:9001\"]\n";
@@ -41,6 +44,11 @@ fn place(files: &[(&str, &str)]) -> (tempfile::TempDir, Request) {
     )
 }
 
+/// The TCP port of the first listener.
+fn port_of(config: &model::Config) -> u16 {
+    config.server.listen[0].address.ip().unwrap().port()
+}
+
 fn problems(text: &str) -> String {
     load_str("t.toml", text).unwrap_err().to_string()
 }
@@ -52,7 +60,17 @@ fn every_default() {
     let config = loaded.config;
     assert_eq!(config.origin, "t.toml");
     let server = &config.server;
-    assert_eq!(server.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    let address = Address::Ip("127.0.0.1:8080".parse().unwrap());
+    let proxy_protocol = false;
+    assert_eq!(
+        server.listen,
+        [Listen {
+            address,
+            proxy_protocol
+        }]
+    );
+    assert_eq!(server.engine, Engine::Reactor);
+    assert_eq!((server.listener_threads, server.reuse_port), (1, false));
     assert_eq!((server.workers, server.queue), (256, 1024));
     assert_eq!(server.queue_timeout, Duration::from_secs(5));
     assert_eq!(server.drain_timeout, Duration::from_secs(9));
@@ -64,13 +82,111 @@ fn every_default() {
         (server.limits.target, server.limits.body),
         (8 << 10, 64 << 20)
     );
-    assert_eq!(server.timeouts.body_idle, Duration::from_secs(30));
-    assert_eq!(server.timeouts.write_idle, Duration::from_secs(30));
     assert!(config.admin.is_none());
     assert_eq!(config.log.level, log::LevelFilter::Info);
     assert!(config.log.stderr && config.log.access && config.log.file.is_none());
     assert_eq!((config.log.rotate_size, config.log.keep), (10 << 20, 5));
     assert_eq!(config.log.rotate_age, Duration::ZERO);
+}
+
+#[test]
+fn every_default_of_what_clients_may_take() {
+    let server = load_str("t.toml", MINIMAL).unwrap().config.server;
+    let limits = &server.limits;
+    assert_eq!(
+        (limits.connections, limits.connections_per_client),
+        (10_000, 1000)
+    );
+    assert_eq!(
+        (limits.requests_per_connection, limits.tunnels),
+        (10_000, 1024)
+    );
+    let timeouts = &server.timeouts;
+    for (timeout, seconds) in [
+        (timeouts.head, 10),
+        (timeouts.body_idle, 30),
+        (timeouts.keep_alive, 75),
+        (timeouts.write_idle, 30),
+        (timeouts.tunnel_idle, 3600),
+    ] {
+        assert_eq!(timeout, Duration::from_secs(seconds));
+    }
+    assert_eq!(timeouts.min_rate, 1024);
+}
+
+#[test]
+fn what_the_reactor_engine_takes() {
+    let text = format!(
+        "[server]\nlisten = [{{ address = \"0.0.0.0:80\", proxy_protocol = true }}, \"unix:/run/t.sock\"]\n\
+         listener_threads = 4\nreuse_port = true\ntrusted_proxies = [\"10.0.0.7\"]\ntrusted_network = true\n\
+         [server.limits]\nconnections = 5\nconnections_per_client = 4\nrequests_per_connection = 0\ntunnels = 0\n\
+         [server.timeouts]\nhead = \"1s\"\nkeep_alive = \"2s\"\nmin_rate = \"0B\"\ntunnel_idle = \"3s\"\n\
+         [admin]\nlisten = \"0.0.0.0:9180\"\ntoken = \"t\"\n{MINIMAL}\
+         [[upstream]]\nname = \"app\"\nbackends = [\"unix:/run/a\", {{ id = \"b\", url = \"unix:/run/b\" }}]\n\
+         [[route]]\nupstream = \"app\"\nupgrade = false\n"
+    );
+    let loaded = load_str("t.toml", &text).unwrap();
+    assert!(loaded.warnings.is_empty());
+    let server = &loaded.config.server;
+    let listen: Vec<(String, bool)> = server
+        .listen
+        .iter()
+        .map(|listen| (listen.address.to_string(), listen.proxy_protocol))
+        .collect();
+    let unix = ("unix:/run/t.sock".to_owned(), false);
+    assert_eq!(listen, [("0.0.0.0:80".to_owned(), true), unix]);
+    assert_eq!((server.listener_threads, server.reuse_port), (4, true));
+    let limits = &server.limits;
+    assert_eq!((limits.connections, limits.connections_per_client), (5, 4));
+    assert_eq!((limits.requests_per_connection, limits.tunnels), (0, 0));
+    let timeouts = &server.timeouts;
+    let seconds = [timeouts.head, timeouts.keep_alive, timeouts.tunnel_idle];
+    assert_eq!(seconds, [1, 2, 3].map(Duration::from_secs));
+    assert_eq!(timeouts.min_rate, 0);
+    let [a, b] = loaded.config.upstreams[1].backends.as_slice() else {
+        panic!("two backends");
+    };
+    assert_eq!((a.id.as_str(), b.id.as_str()), ("unix:/run/a", "b"));
+    assert_eq!(a.at, BackendAddress::Unix(PathBuf::from("/run/a")));
+    assert_eq!(b.at, BackendAddress::Unix(PathBuf::from("/run/b")));
+    assert!(!loaded.config.routes[0].upgrade);
+}
+
+#[test]
+fn what_the_tiny_http_engine_refuses() {
+    let tiny = "[server]\nengine = \"tiny_http\"\n";
+    let lines = [
+        "listen = \"unix:/run/t.sock\"",
+        "trusted_proxies = [\"10.0.0.7\"]\nlisten = { address = \":80\", proxy_protocol = true }",
+        "listener_threads = 2",
+        "reuse_port = true",
+        "limits.connections = 10000",
+        "limits.connections_per_client = 1000",
+        "limits.requests_per_connection = 10000",
+        "limits.tunnels = 1024",
+        "timeouts.head = \"10s\"",
+        "timeouts.keep_alive = \"75s\"",
+        "timeouts.min_rate = 0",
+        "timeouts.tunnel_idle = \"1h\"",
+        "[[route]]\nupstream = \"web\"\nupgrade = true",
+    ];
+    for line in lines {
+        let text = problems(&format!("{tiny}{line}\n{MINIMAL}"));
+        assert!(text.contains(" the reactor engine\n"), "{text}");
+        let hint = "hint: remove it, or write `engine = \"reactor\"` in [server]\n1 problem";
+        assert!(text.ends_with(hint), "{text}");
+        let reactor = format!("[server]\n{line}\n{MINIMAL}");
+        assert!(load_str("t.toml", &reactor).is_ok(), "{line}");
+    }
+    for line in [
+        "listen = { address = \":80\", proxy_protocol = false }",
+        "listener_threads = 1\nreuse_port = false",
+        "limits.head = \"8KiB\"\ntimeouts.body_idle = \"1s\"",
+        "[[route]]\nupstream = \"web\"\nupgrade = false",
+    ] {
+        let config = load_str("t.toml", &format!("{tiny}{line}\n{MINIMAL}"));
+        assert_eq!(config.unwrap().config.server.engine, Engine::TinyHttp);
+    }
 }
 
 #[test]
@@ -111,6 +227,7 @@ fn every_default_of_an_upstream() {
         (route.name.as_str(), &route.host),
         ("default", &HostMatch::Any)
     );
+    assert!(route.upgrade);
     assert_eq!(
         (&route.path, &route.to),
         (&PathMatch::Prefix("/".to_owned()), &RouteTo::Upstream(0))
@@ -160,7 +277,7 @@ fn order_of_places() {
     ]);
     let found = |request: &Request| {
         let config = load(request).unwrap().config;
-        (config.server.listen[0].port(), config.origin)
+        (port_of(&config), config.origin)
     };
     assert_eq!(found(&request), (3, "tollgate.toml".to_owned()));
     request.environment = environment(&[("TOLLGATE_CONFIG", "b.toml"), ("BACKEND_1", "http://x")]);
@@ -248,8 +365,13 @@ fn files_that_cannot_be_read_are_named() {
 #[test]
 fn command_line_alone() {
     let request = Request {
-        listen: strings(&[":8080", "localhost:0"]),
-        to: strings(&[":9001", "web:9002", "http://[::1]:9003"]),
+        listen: strings(&[":8080", "localhost:0", "unix:/run/t.sock", "0.0.0.0:80"]),
+        to: strings(&[
+            ":9001",
+            "web:9002",
+            "http://[::1]:9003",
+            "unix:/run/app.sock",
+        ]),
         ..Request::default()
     };
     let config = load(&request).unwrap().config;
@@ -257,26 +379,44 @@ fn command_line_alone() {
         .server
         .listen
         .iter()
-        .map(ToString::to_string)
+        .map(|listen| listen.address.to_string())
         .collect();
-    assert_eq!(listen, ["127.0.0.1:8080", "127.0.0.1:0"]);
+    assert_eq!(
+        listen,
+        [
+            "127.0.0.1:8080",
+            "127.0.0.1:0",
+            "unix:/run/t.sock",
+            "0.0.0.0:80"
+        ]
+    );
+    assert_eq!(config.server.engine, Engine::Reactor);
     let ids: Vec<&str> = config.upstreams[0]
         .backends
         .iter()
         .map(|b| b.id.as_str())
         .collect();
-    assert_eq!(ids, ["127.0.0.1:9001", "web:9002", "[::1]:9003"]);
+    assert_eq!(
+        ids,
+        [
+            "127.0.0.1:9001",
+            "web:9002",
+            "[::1]:9003",
+            "unix:/run/app.sock"
+        ]
+    );
     let request = Request {
-        listen: strings(&["0.0.0.0:80"]),
-        to: strings(&["https://web"]),
+        listen: strings(&["unix:t.sock"]),
+        to: strings(&["https://web", "/run/app.sock"]),
         ..Request::default()
     };
     let text = load(&request).unwrap_err().to_string();
     assert!(
-        text.contains("--listen 0.0.0.0:80: ") && text.contains("--to https://web: "),
+        text.contains("--listen unix:t.sock: ") && text.contains("--to https://web: "),
         "{text}"
     );
-    assert!(text.ends_with("2 problems"));
+    assert!(text.contains("a unix socket is written \"unix:/run/app.sock\""));
+    assert!(text.ends_with("3 problems"));
 }
 
 #[test]
@@ -292,18 +432,12 @@ fn variables_and_tokens() {
     request.config = Some(PathBuf::from("sub/x.toml"));
     request.environment = environment(&[("WORKERS", "5"), ("TOLLGATE_ADMIN_TOKEN", "other")]);
     let config = load(&request).unwrap().config;
-    assert_eq!(
-        (config.server.listen[0].port(), config.server.workers),
-        (8085, 5)
-    );
+    assert_eq!((port_of(&config), config.server.workers), (8085, 5));
     assert!(config.admin.unwrap().token.unwrap().matches(b"hunter2"));
     request.environment.remove("WORKERS");
     request.env_file = Some(PathBuf::from("x.env"));
     let config = load(&request).unwrap().config;
-    assert_eq!(
-        (config.server.listen[0].port(), config.server.workers),
-        (1, 7)
-    );
+    assert_eq!((port_of(&config), config.server.workers), (1, 7));
 
     fs::write(
         directory.path().join("sub/x.toml"),
@@ -393,6 +527,16 @@ fn the_shipped_file_shows_every_key() {
             );
         }
     }
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults_of_the_server() {
+    let text = shipped();
+    let server = &text[text.find("[server]").unwrap()..text.find("# Without this").unwrap()];
+    let uncommented = format!("{}{MINIMAL}", server.replace("\n# ", "\n"));
+    let shown = load_str("t.toml", &uncommented).unwrap().config.server;
+    let default = load_str("t.toml", MINIMAL).unwrap().config.server;
+    assert_eq!(format!("{shown:#?}"), format!("{default:#?}"));
 }
 
 proptest! {

@@ -5,8 +5,8 @@
 use toml::de::DeTable;
 
 use super::file::{
-    AdminFile, BackendFile, ConfigFile, EjectionFile, HealthFile, LimitsFile, LogFile, RetryFile,
-    RouteFile, ServerFile, TimeoutsFile, UpstreamFile, Written,
+    AdminFile, BackendFile, ClientTimeoutsFile, ConfigFile, EjectionFile, HealthFile, LimitsFile,
+    ListenFile, LogFile, RetryFile, RouteFile, ServerFile, TimeoutsFile, UpstreamFile, Written,
 };
 use super::reader::{Document, Item, Table};
 use super::report::At;
@@ -70,12 +70,12 @@ pub(crate) fn read(document: &Document<'_>, text: &str) -> Option<ConfigFile> {
 }
 
 fn server(table: &Table<'_>) -> ServerFile {
-    let limits = table.table("limits", "server.limits");
-    let timeouts = table.table("timeouts", "server.timeouts");
     ServerFile {
         listen: listen(table),
         engine: table.string("engine"),
         trusted_network: table.boolean("trusted_network"),
+        listener_threads: table.integer("listener_threads"),
+        reuse_port: table.boolean("reuse_port"),
         workers: table.integer("workers"),
         queue: table.integer("queue"),
         queue_timeout: table.duration("queue_timeout"),
@@ -84,15 +84,14 @@ fn server(table: &Table<'_>) -> ServerFile {
         trusted_proxies: table.strings("trusted_proxies"),
         health_paths: table.strings("health_paths"),
         backend_header: table.boolean("backend_header"),
-        limits: limits
-            .map(|limits| self::limits(&limits))
+        limits: table
+            .table("limits", "server.limits")
+            .map(|table| limits(&table))
             .unwrap_or_default(),
-        body_idle: timeouts
-            .as_ref()
-            .and_then(|table| table.duration("body_idle")),
-        write_idle: timeouts
-            .as_ref()
-            .and_then(|table| table.duration("write_idle")),
+        timeouts: table
+            .table("timeouts", "server.timeouts")
+            .map(|table| client_timeouts(&table))
+            .unwrap_or_default(),
     }
 }
 
@@ -102,11 +101,26 @@ fn limits(table: &Table<'_>) -> LimitsFile {
         headers: table.integer("headers"),
         target: table.size("target"),
         body: table.size("body"),
+        connections: table.integer("connections"),
+        connections_per_client: table.integer("connections_per_client"),
+        requests_per_connection: table.integer("requests_per_connection"),
+        tunnels: table.integer("tunnels"),
     }
 }
 
-/// A string, or a list in which a table asks for TLS.
-fn listen(table: &Table<'_>) -> Written<Vec<At<String>>> {
+fn client_timeouts(table: &Table<'_>) -> ClientTimeoutsFile {
+    ClientTimeoutsFile {
+        head: table.duration("head"),
+        body_idle: table.duration("body_idle"),
+        keep_alive: table.duration("keep_alive"),
+        write_idle: table.duration("write_idle"),
+        min_rate: table.size("min_rate"),
+        tunnel_idle: table.duration("tunnel_idle"),
+    }
+}
+
+/// An address, a table with one, or a list of those.
+fn listen(table: &Table<'_>) -> Written<Vec<ListenFile>> {
     let item = table.item("listen")?;
     let entries = item.items().unwrap_or_else(|| vec![item]);
     if entries.is_empty() {
@@ -116,25 +130,35 @@ fn listen(table: &Table<'_>) -> Written<Vec<At<String>>> {
             .report
             .problem_hint(item.place, "`listen` is empty", hint);
     }
-    let mut addresses = Vec::new();
-    for entry in entries {
-        if entry.is_table() {
-            table.document.report.problem_hint(
-                entry.place,
-                "`listen` with `tls` is not available in this version",
-                "write the address as a string, and let a TLS terminator in front connect to it",
-            );
-        } else if entry.is_integer() {
-            table.document.report.problem_hint(
-                entry.place,
-                "`listen` must be a string or a list of strings, not a whole number",
-                "write an address with a port, as in \"127.0.0.1:8080\" or \":8080\"",
-            );
-        } else {
-            addresses.extend(entry.string("`listen`"));
-        }
+    let entries = entries.iter();
+    let entries = entries.filter_map(|entry| listen_entry(table.document, entry));
+    Some(At::new(entries.collect(), item.place))
+}
+
+fn listen_entry(document: &Document<'_>, entry: &Item<'_>) -> Option<ListenFile> {
+    let forms = "a string, a table or a list of those";
+    if entry.is_table() {
+        let table = entry.table("`listen`", "server.listen")?;
+        let address = table.string("address");
+        return Some(ListenFile {
+            place: entry.place,
+            broken: table.item("address").is_some() && address.is_none(),
+            address,
+            proxy_protocol: table.boolean("proxy_protocol"),
+        });
     }
-    Some(At::new(addresses, item.place))
+    if entry.is_integer() {
+        document.report.problem_hint(
+            entry.place,
+            format!("`listen` must be {forms}, not a whole number"),
+            "write an address with a port, as in \"127.0.0.1:8080\" or \":8080\"",
+        );
+        return None;
+    }
+    match entry.is_string() {
+        true => entry.string("`listen`").map(ListenFile::from),
+        false => entry.wrong("`listen`", forms),
+    }
 }
 
 fn admin(table: &Table<'_>) -> AdminFile {
@@ -277,6 +301,7 @@ fn route(table: &Table<'_>) -> RouteFile {
         services,
         strip_prefix: table.string("strip_prefix"),
         max_body: table.size("max_body"),
+        upgrade: table.boolean("upgrade"),
         broken,
     }
 }

@@ -3,8 +3,12 @@
 //! Pure: resolves no name and opens nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
-use crate::config::model::HostMatch;
+use crate::config::model::{Address, BackendAddress, HostMatch};
+
+/// `sun_path` has 108 bytes, and the last one ends the path (unix(7)).
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Message and hint.
 pub(super) type Fault = (String, String);
@@ -13,16 +17,56 @@ fn fault<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Fa
     Err((message.into(), hint.into()))
 }
 
+/// Parses `unix:/run/tollgate.sock` and everything that [`parse_ip`] does.
+pub(super) fn parse_listen(text: &str) -> Result<Address, Fault> {
+    if text.starts_with('/') {
+        let hint = format!("a unix socket is written \"unix:{text}\"");
+        return fault(format!("\"{text}\" has no port"), hint);
+    }
+    match text.strip_prefix("unix:") {
+        Some(path) => parse_socket_path(path).map(Address::Unix),
+        None => parse_ip(text).map(Address::Ip),
+    }
+}
+
+/// The path of a Unix socket, as it stands behind `unix:`.
+fn parse_socket_path(path: &str) -> Result<PathBuf, Fault> {
+    let example = "write it as in \"unix:/run/app.sock\"";
+    if path.chars().any(char::is_control) {
+        let message = "the path of a unix socket cannot hold control characters";
+        return fault(message, example);
+    }
+    if path.len() > LONGEST_SOCKET_PATH {
+        let bytes = path.len();
+        return fault(
+            format!(
+                "the path of this unix socket has {bytes} bytes, and the system takes at most {LONGEST_SOCKET_PATH}"
+            ),
+            "choose a shorter path, as in \"unix:/run/app.sock\"",
+        );
+    }
+    let bare = path.trim_start_matches('/');
+    if !path.starts_with('/') {
+        let message = format!("\"unix:{path}\" has no absolute path: it must start with `/`");
+        return fault(message, example);
+    }
+    if bare.is_empty() || bare.ends_with('/') {
+        let message = format!("\"unix:{path}\" is a directory, not a socket");
+        return fault(message, example);
+    }
+    if path.starts_with("//") {
+        // Neither a URL with a host nor one with three slashes, although some programs write it so.
+        let message =
+            format!("\"unix:{path}\" has too many slashes: what follows `unix:` is a path");
+        return fault(message, format!("write \"unix:/{bare}\""));
+    }
+    Ok(PathBuf::from(path))
+}
+
 /// Parses `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080` and `:8080`.
 ///
 /// Without an address it is the loopback one: being reachable from elsewhere is never a default.
-pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, Fault> {
-    if text.starts_with("unix:") {
-        return fault(
-            "unix sockets need the reactor engine, which this version does not have",
-            "listen on an address and a port, as in \"127.0.0.1:8080\"",
-        );
-    }
+pub(super) fn parse_ip(text: &str) -> Result<SocketAddr, Fault> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
@@ -71,44 +115,54 @@ pub(super) fn is_loopback(address: SocketAddr) -> bool {
 }
 
 /// Whether the two cannot both be bound.
-pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn collide(one: &Address, other: &Address) -> bool {
+    let (one, other) = match (one, other) {
+        (Address::Ip(one), Address::Ip(other)) => (one, other),
+        (Address::Unix(one), Address::Unix(other)) => return one == other,
+        _ => return false,
+    };
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     one.port() != 0
         && one.port() == other.port()
         && (a == b || a.is_unspecified() || b.is_unspecified())
 }
 
-/// Host (lower case, without brackets) and port of a backend.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) host: String,
-    pub(super) port: u16,
-}
-
-impl Target {
-    /// `host:port`, with brackets around an IPv6 address.
-    pub(super) fn id(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-
-    /// Whether a connection to this backend arrives at `listener`, as far as can be told without asking anyone.
-    pub(super) fn reaches(&self, listener: SocketAddr) -> bool {
-        let own = listener.ip().to_canonical();
-        let host = match self.host.as_str() {
-            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            host => host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
-        };
-        self.port == listener.port()
-            && host.is_some_and(|ip| ip == own || (ip.is_loopback() && own.is_unspecified()))
+/// What a backend is called unless it was given an id: `host:port`, with brackets around an IPv6 address, or
+/// `unix:/path`.
+pub(super) fn backend_id(backend: &BackendAddress) -> String {
+    match backend {
+        BackendAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+        BackendAddress::Tcp { host, port } => format!("{host}:{port}"),
+        BackendAddress::Unix(_) => backend.to_string(),
     }
 }
 
-/// Parses `http://host`, `http://host:port`, `http://[::1]:port`, each perhaps with a `/` at the end.
-pub(super) fn parse_backend(text: &str) -> Result<Target, Fault> {
+/// Whether a connection to `backend` arrives at `listener`, as far as can be told without asking anyone.
+pub(super) fn reaches(backend: &BackendAddress, listener: &Address) -> bool {
+    let (host, port, listener) = match (backend, listener) {
+        (BackendAddress::Tcp { host, port }, Address::Ip(listener)) => (host, *port, listener),
+        (BackendAddress::Unix(path), Address::Unix(own)) => return path == own,
+        _ => return false,
+    };
+    let own = listener.ip().to_canonical();
+    let host = match host.as_str() {
+        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host => host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
+    };
+    port == listener.port()
+        && host.is_some_and(|ip| ip == own || (ip.is_loopback() && own.is_unspecified()))
+}
+
+/// Parses `http://host`, `http://host:port`, `http://[::1]:port`, each perhaps with a `/` at the end, and
+/// `unix:/path`. The host is in lower case and without brackets.
+pub(super) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return parse_unix_backend(path);
+    }
+    if text.starts_with('/') {
+        let hint = format!("a unix socket is written \"unix:{text}\"");
+        return fault(format!("backend \"{text}\" is not a URL"), hint);
+    }
     let example = "a backend is written \"http://host:port\"";
     let Some((scheme, rest)) = text.split_once("://") else {
         let hint = format!("write \"http://{text}\"");
@@ -149,9 +203,24 @@ pub(super) fn parse_backend(text: &str) -> Result<Target, Fault> {
         }
     };
     match parse_host(host) {
-        Some(host) => Ok(Target { host, port }),
+        Some(host) => Ok(BackendAddress::Tcp { host, port }),
         None => fault(format!("backend \"{text}\" has no usable host"), example),
     }
+}
+
+/// The path is part of the id, so it holds what an id may hold.
+fn parse_unix_backend(path: &str) -> Result<BackendAddress, Fault> {
+    let parsed = parse_socket_path(path)?;
+    if path
+        .chars()
+        .any(|c| !c.is_ascii_graphic() || matches!(c, '"' | '\\'))
+    {
+        return fault(
+            format!("backend \"unix:{path}\" cannot be used"),
+            "use a path of letters, digits and signs, without spaces, quotes and backslashes",
+        );
+    }
+    Ok(BackendAddress::Unix(parsed))
 }
 
 /// A host name or address in lower case; IPv6 addresses stand in brackets, which are removed.
@@ -231,11 +300,12 @@ mod tests {
             ("localhost:0", "127.0.0.1:0"),
             ("LOCALHOST:1", "127.0.0.1:1"),
             ("[::1]:8080", "[::1]:8080"),
+            ("unix:/run/x.sock", "unix:/run/x.sock"),
         ] {
             assert_eq!(parse_listen(text).unwrap().to_string(), expected);
         }
         for (text, part) in [
-            ("unix:/run/x.sock", "reactor"),
+            ("/run/x.sock", "has no port"),
             ("8080", "is not an address"),
             ("", "has no port"),
             ("127.0.0.1", "has no port"),
@@ -255,13 +325,49 @@ mod tests {
 
     #[test]
     fn collisions() {
-        let collide = |a: &str, b: &str| super::collide(a.parse().unwrap(), b.parse().unwrap());
+        let collide =
+            |a: &str, b: &str| super::collide(&parse_listen(a).unwrap(), &parse_listen(b).unwrap());
         assert!(collide("127.0.0.1:80", "127.0.0.1:80"));
         assert!(collide("0.0.0.0:80", "127.0.0.1:80"));
         assert!(collide("[::ffff:127.0.0.1]:80", "127.0.0.1:80"));
         assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
         assert!(!collide("127.0.0.1:80", "127.0.0.2:80"));
         assert!(!collide("127.0.0.1:80", "127.0.0.1:81"));
+        assert!(collide("unix:/run/a.sock", "unix:/run/./a.sock"));
+        assert!(!collide("unix:/run/a.sock", "unix:/run/b.sock"));
+        assert!(!collide("unix:/run/a.sock", "127.0.0.1:80"));
+    }
+
+    #[test]
+    fn socket_paths() {
+        let longest = format!("/{}", "x".repeat(106));
+        for good in ["/a", "/run/app.sock", "/run/with space", longest.as_str()] {
+            assert_eq!(parse_socket_path(good), Ok(PathBuf::from(good)));
+        }
+        let too_long = format!("{longest}x");
+        for (path, message, hint) in [
+            ("", "no absolute path", "unix:/run/app.sock"),
+            ("run/app.sock", "no absolute path", "unix:/run/app.sock"),
+            ("@abstract", "no absolute path", "unix:/run/app.sock"),
+            ("/", "is a directory", "unix:/run/app.sock"),
+            ("/run/", "is a directory", "unix:/run/app.sock"),
+            (
+                "///run/app.sock",
+                "too many slashes",
+                "\"unix:/run/app.sock\"",
+            ),
+            (
+                "//run/app.sock",
+                "too many slashes",
+                "\"unix:/run/app.sock\"",
+            ),
+            ("/run/\0", "control characters", "unix:/run/app.sock"),
+            (too_long.as_str(), "108 bytes", "shorter path"),
+        ] {
+            let fault = parse_socket_path(path).unwrap_err();
+            assert!(fault.0.contains(message), "{path}: {fault:?}");
+            assert!(fault.1.contains(hint), "{path}: {fault:?}");
+        }
     }
 
     #[test]
@@ -273,8 +379,9 @@ mod tests {
             ("http://my_service:1", "my_service:1"),
             ("http://[::1]:9001", "[::1]:9001"),
             ("http://[::1]", "[::1]:80"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
         ] {
-            assert_eq!(parse_backend(text).unwrap().id(), id);
+            assert_eq!(backend_id(&parse_backend(text).unwrap()), id);
         }
         for (text, part) in [
             ("127.0.0.1:9001", "is not a URL"),
@@ -292,6 +399,13 @@ mod tests {
             ("http://[::1:80", "no usable host"),
             ("http://::1:80", "no usable host"),
             ("http://a b:80", "no usable host"),
+            ("/run/app.sock", "is not a URL"),
+            ("unix:app.sock", "no absolute path"),
+            ("unix:///run/app.sock", "too many slashes"),
+            ("unix:/run/my app.sock", "cannot be used"),
+            ("unix:/run/a\"b", "cannot be used"),
+            ("unix:/run/a\\b", "cannot be used"),
+            ("unix:/run/\u{e4}", "cannot be used"),
         ] {
             let (message, _) = parse_backend(text).unwrap_err();
             assert!(message.contains(part), "{text}: {message}");
@@ -302,12 +416,16 @@ mod tests {
 
     #[test]
     fn own_address() {
-        let reaches =
-            |url: &str, own: &str| parse_backend(url).unwrap().reaches(own.parse().unwrap());
+        let reaches = |url: &str, own: &str| {
+            super::reaches(&parse_backend(url).unwrap(), &parse_listen(own).unwrap())
+        };
         assert!(reaches("http://127.0.0.1:80", "127.0.0.1:80"));
         assert!(reaches("http://localhost:80", "0.0.0.0:80"));
         assert!(!reaches("http://127.0.0.1:81", "127.0.0.1:80"));
         assert!(!reaches("http://10.0.0.1:80", "127.0.0.1:80"));
+        assert!(reaches("unix:/run/a.sock", "unix:/run/a.sock"));
+        assert!(!reaches("unix:/run/a.sock", "unix:/run/b.sock"));
+        assert!(!reaches("unix:/run/a.sock", "127.0.0.1:80"));
     }
 
     #[test]
@@ -341,7 +459,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in "\\PC{0,20}|(http://)?[\\[\\]:.@/a-z0-9*]{0,20}") {
+        fn never_panics(text in "\\PC{0,20}|(http://|unix:/?)?[\\[\\]:.@/a-z0-9*]{0,20}") {
             let _ = parse_listen(&text);
             let _ = parse_backend(&text);
             let _ = parse_host_match(&text);

@@ -3,6 +3,9 @@
 //! Does not read files or variables, and opens no socket: a configuration that passes can still fail to bind.
 
 mod address;
+mod engine;
+mod limits;
+mod listen;
 mod route;
 mod server;
 mod status;
@@ -26,7 +29,7 @@ pub(crate) fn check(file: &ConfigFile, report: &Report) -> Config {
         .as_ref()
         .map(|admin| server::check_admin(admin, &file.server, &server, report));
     let upstreams = upstream::check_upstreams(file, &server, report);
-    let routes = route::check_routes(file, &upstreams, report);
+    let routes = route::check_routes(file, server.engine, &upstreams, report);
     Config {
         origin: file.origin.clone(),
         admin,
@@ -60,6 +63,17 @@ fn number<T: TryFrom<i64> + Into<i64> + Copy>(
             default
         }
     }
+}
+
+/// A whole number within bounds, of things that are counted in memory.
+fn count(
+    report: &Report,
+    written: &Written<i64>,
+    name: &str,
+    bounds: (u32, u32),
+    default: u32,
+) -> usize {
+    usize::try_from(number(report, written, name, bounds, default)).unwrap_or(usize::MAX)
 }
 
 /// A number of bytes within bounds.

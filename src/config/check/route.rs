@@ -2,15 +2,17 @@
 //!
 //! Does not order routes or match requests; that is the route table's business.
 
-use super::{address, check_name, check_unique, path_fault};
+use super::engine::needs_reactor;
+use super::{address, check_name, check_unique, given, path_fault};
 use crate::config::file::{ConfigFile, RouteFile};
-use crate::config::model::{HostMatch, PathMatch, Route, RouteTo, Segment, Upstream};
+use crate::config::model::{Engine, HostMatch, PathMatch, Route, RouteTo, Segment, Upstream};
 use crate::config::report::{At, Place, Report};
 use crate::config::suggest;
 
 /// Checks every `[[route]]`; without any, everything goes to the first upstream.
 pub(super) fn check_routes(
     file: &ConfigFile,
+    engine: Engine,
     upstreams: &[Upstream],
     report: &Report,
 ) -> Vec<Route> {
@@ -22,6 +24,7 @@ pub(super) fn check_routes(
             to: RouteTo::Upstream(0),
             strip_prefix: None,
             max_body: None,
+            upgrade: true,
         }];
     }
     let mut names = Vec::new();
@@ -45,7 +48,7 @@ pub(super) fn check_routes(
             // Without upstreams every route is wrong, and that is said already.
             continue;
         }
-        let Some(route) = check_route(written, name, upstreams, report) else {
+        let Some(route) = check_route(written, name, engine, upstreams, report) else {
             continue;
         };
         let condition = (route.host.clone(), anonymous(&route.path));
@@ -71,6 +74,7 @@ pub(super) fn check_routes(
 fn check_route(
     file: &RouteFile,
     name: String,
+    engine: Engine,
     upstreams: &[Upstream],
     report: &Report,
 ) -> Option<Route> {
@@ -92,6 +96,8 @@ fn check_route(
     };
     let to = check_destination(file, path.as_ref(), upstreams, report);
     let strip_prefix = check_strip_prefix(file, path.as_ref(), report);
+    let asked = file.upgrade.clone().filter(|upgrade| upgrade.value);
+    needs_reactor(report, engine, "`upgrade = true`", &asked);
     if file.broken {
         return None;
     }
@@ -102,6 +108,7 @@ fn check_route(
         to: to.unwrap_or(RouteTo::Upstream(0)),
         strip_prefix,
         max_body: file.max_body.as_ref().map(|size| size.value),
+        upgrade: given(&file.upgrade, true),
     })
 }
 

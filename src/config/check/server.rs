@@ -9,31 +9,32 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use super::{SHORTEST, address, duration, given, number, path_fault, size};
-use crate::config::file::{AdminFile, LimitsFile, LogFile, ServerFile};
-use crate::config::model::{
-    Admin, ClientTimeouts, Engine, HealthKind, HealthPath, Limits, Log, Server,
-};
+use super::engine::{check_engine, reactor_only};
+use super::limits::{check_limits, check_timeouts};
+use super::listen::check_listen;
+use super::{SHORTEST, address, count, duration, given, path_fault};
+use crate::config::file::{AdminFile, LogFile, ServerFile};
+use crate::config::model::{Address, Admin, Engine, HealthKind, HealthPath, Log, Server};
 use crate::config::report::Report;
 use crate::config::suggest;
 
 /// The path whose answer lists the backends; every other health path tells of the process only.
 const BACKENDS_PATH: &str = "/_health";
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// Checks `[server]`.
 pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
-    check_engine(file, report);
+    let engine = check_engine(file, report);
     let trusted_network = given(&file.trusted_network, false);
     let seconds = Duration::from_secs;
     Server {
-        listen: check_listen(file, trusted_network, report),
-        engine: Engine::TinyHttp,
+        listen: check_listen(file, engine, trusted_network, report),
+        engine,
+        listener_threads: check_listener_threads(file, engine, report),
+        reuse_port: check_reuse_port(file, engine, report),
         trusted_network,
         workers: count(report, &file.workers, "workers", (1, 4096), 256),
         queue: count(report, &file.queue, "queue", (0, 1_000_000), 1024),
@@ -55,78 +56,27 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
         trusted_proxies: check_trusted_proxies(file, report),
         health_paths: check_health_paths(file, report),
         backend_header: given(&file.backend_header, false),
-        limits: check_limits(&file.limits, report),
-        timeouts: ClientTimeouts {
-            body_idle: duration(report, &file.body_idle, "body_idle", SHORTEST, seconds(30)),
-            write_idle: duration(
-                report,
-                &file.write_idle,
-                "write_idle",
-                SHORTEST,
-                seconds(30),
-            ),
-        },
+        limits: check_limits(&file.limits, engine, report),
+        timeouts: check_timeouts(&file.timeouts, engine, report),
     }
 }
 
-fn count(
-    report: &Report,
-    written: &Option<crate::config::report::At<i64>>,
-    name: &str,
-    bounds: (u32, u32),
-    default: u32,
-) -> usize {
-    usize::try_from(number(report, written, name, bounds, default)).unwrap_or(usize::MAX)
+fn check_listener_threads(file: &ServerFile, engine: Engine, report: &Report) -> usize {
+    let written = &file.listener_threads;
+    let threads = count(report, written, "listener_threads", (1, 64), 1);
+    if let Some(written) = written.as_ref().filter(|written| written.value != 1) {
+        let message = "`listener_threads` belongs to the reactor engine";
+        reactor_only(report, engine, written.place, message);
+    }
+    threads
 }
 
-fn check_engine(file: &ServerFile, report: &Report) {
-    let Some(engine) = &file.engine else {
-        return;
-    };
-    match engine.value.as_str() {
-        "tiny_http" => {}
-        "reactor" => report.problem_hint(
-            engine.place,
-            "engine \"reactor\" is not available in this version yet",
-            "write \"tiny_http\" or leave `engine` out",
-        ),
-        other => {
-            let hint = suggest::hint(other, "the engines are", ["tiny_http"]);
-            report.problem_hint(engine.place, format!("unknown engine \"{other}\""), hint);
-        }
+fn check_reuse_port(file: &ServerFile, engine: Engine, report: &Report) -> bool {
+    if let Some(written) = file.reuse_port.as_ref().filter(|written| written.value) {
+        let message = "`reuse_port` belongs to the reactor engine";
+        reactor_only(report, engine, written.place, message);
     }
-}
-
-fn check_listen(file: &ServerFile, trusted_network: bool, report: &Report) -> Vec<SocketAddr> {
-    let Some(written) = &file.listen else {
-        return vec![DEFAULT_LISTEN];
-    };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for entry in &written.value {
-        let address = match address::parse_listen(&entry.value) {
-            Ok(address) => address,
-            Err((message, hint)) => {
-                report.problem_hint(entry.place, message, hint);
-                continue;
-            }
-        };
-        if !trusted_network && !address::is_loopback(address) {
-            report.problem_hint(
-                entry.place,
-                format!("the tiny_http engine must not listen on {address}: it is not safe for clients that you do not trust"),
-                format!("listen on 127.0.0.1:{}, or write `trusted_network = true` in [server] when only trusted clients can connect", address.port()),
-            );
-        }
-        if let Some(other) = addresses
-            .iter()
-            .find(|other| address::collide(**other, address))
-        {
-            let message = format!("cannot listen on both {other} and {address}");
-            report.problem_hint(entry.place, message, "keep one of them, or change a port");
-        }
-        addresses.push(address);
-    }
-    addresses
+    given(&file.reuse_port, false)
 }
 
 fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
@@ -171,16 +121,6 @@ fn check_health_paths(file: &ServerFile, report: &Report) -> Vec<HealthPath> {
     paths
 }
 
-fn check_limits(file: &LimitsFile, report: &Report) -> Limits {
-    let target = size(report, &file.target, "target", (64, MIB), 8 * KIB);
-    Limits {
-        head: size(report, &file.head, "head", (KIB, 16 * MIB), 32 * KIB),
-        headers: count(report, &file.headers, "headers", (1, 10_000), 100),
-        target: usize::try_from(target).unwrap_or(usize::MAX),
-        body: given(&file.body, 64 * MIB),
-    }
-}
-
 /// Checks `[admin]`.
 pub(super) fn check_admin(
     file: &AdminFile,
@@ -192,18 +132,7 @@ pub(super) fn check_admin(
         .listen
         .as_ref()
         .map_or(file.place, |listen| listen.place);
-    let parsed = file
-        .listen
-        .as_ref()
-        .map(|text| address::parse_listen(&text.value));
-    let listen = match parsed {
-        Some(Ok(listen)) => listen,
-        Some(Err((message, hint))) => {
-            report.problem_hint(place, message, hint);
-            DEFAULT_ADMIN
-        }
-        None => DEFAULT_ADMIN,
-    };
+    let listen = admin_address(file, report);
     if !address::is_loopback(listen) {
         if file.token.is_none() && !file.token_broken {
             report.problem_hint(
@@ -212,7 +141,7 @@ pub(super) fn check_admin(
                 "set `token` or `token_file` in [admin], or listen on 127.0.0.1",
             );
         }
-        if !server.trusted_network {
+        if server.engine == Engine::TinyHttp && !server.trusted_network {
             report.problem_hint(
                 place,
                 format!("the admin listener must not be on {listen}: its engine is not safe for clients that you do not trust"),
@@ -220,11 +149,9 @@ pub(super) fn check_admin(
             );
         }
     }
-    if let Some(other) = server
-        .listen
-        .iter()
-        .find(|other| address::collide(**other, listen))
-    {
+    let own = Address::Ip(listen);
+    let mut others = server.listen.iter().map(|other| &other.address);
+    if let Some(other) = others.find(|other| address::collide(other, &own)) {
         let by = match &server_file.listen {
             Some(written) => format!("`listen` in [server], {}", report.name(written.place)),
             None => "the default of `listen` in [server]".to_owned(),
@@ -236,6 +163,23 @@ pub(super) fn check_admin(
         listen,
         token: file.token.as_ref().map(|token| token.value.clone()),
     }
+}
+
+/// An address and a port: the admin pages are for people and tools that speak HTTP over IP.
+fn admin_address(file: &AdminFile, report: &Report) -> SocketAddr {
+    let Some(text) = &file.listen else {
+        return DEFAULT_ADMIN;
+    };
+    if text.value.starts_with("unix:") {
+        let message = "the admin listener cannot be on a unix socket";
+        let hint = "listen on an address and a port, as in \"127.0.0.1:9180\"";
+        report.problem_hint(text.place, message, hint);
+        return DEFAULT_ADMIN;
+    }
+    address::parse_ip(&text.value).unwrap_or_else(|(message, hint)| {
+        report.problem_hint(text.place, message, hint);
+        DEFAULT_ADMIN
+    })
 }
 
 /// Checks `[log]`.

@@ -134,21 +134,20 @@ fn check_backend(
         }
         return None;
     };
-    let target = match address::parse_backend(&url.value) {
-        Ok(target) => target,
+    let at = match address::parse_backend(&url.value) {
+        Ok(at) => at,
         Err((message, hint)) => {
             report.problem_hint(url.place, message, hint);
             return None;
         }
     };
-    if let Some(own) = server.listen.iter().find(|own| target.reaches(**own)) {
+    let default_id = address::backend_id(&at);
+    let mut own = server.listen.iter().map(|own| &own.address);
+    if let Some(own) = own.find(|own| address::reaches(&at, own)) {
         report.warning(
             url.place,
-            format!(
-                "backend {} is this proxy itself, which listens on {own}",
-                target.id()
-            ),
-            "a request would go round until every worker is busy; give one of them another port",
+            format!("backend {default_id} is this proxy itself, which listens on {own}"),
+            "a request would go round until every worker is busy; give one of them another address",
         );
     }
     let (id, place) = match &file.id {
@@ -158,17 +157,12 @@ fn check_backend(
             }
             (id.value.clone(), id.place)
         }
-        None => (target.id(), url.place),
+        None => (default_id, url.place),
     };
     if !check_unique(report, seen, "backend id", &id, place) {
         return None;
     }
-    Some(Backend {
-        id,
-        host: target.host,
-        port: target.port,
-        weight,
-    })
+    Some(Backend { id, at, weight })
 }
 
 fn check_health(file: &HealthFile, report: &Report) -> Health {

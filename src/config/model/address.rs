@@ -1,0 +1,81 @@
+//! Where one listens and where backends are. Nothing here resolves or opens anything.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a listener or a backend is, in words of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A Unix socket, by its path.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The TCP address, if it is one.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl Address {
+    /// As people open it: with `http://` before an IP address.
+    pub fn url(&self) -> String {
+        match self {
+            Address::Ip(address) => format!("http://{address}"),
+            Address::Unix(_) => self.to_string(),
+        }
+    }
+}
+
+/// `127.0.0.1:8080` or `unix:/run/app.sock`, as in the configuration.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One entry of `listen`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Port 0: the system picks one. Unix sockets need the reactor engine.
+    pub address: Address,
+    /// Peers in [`super::Server::trusted_proxies`] begin each connection with a PROXY protocol header (v1 or v2); from others it is a
+    /// malformed request. Reactor engine only. Default false.
+    pub proxy_protocol: bool,
+}
+
+/// Where a backend listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendAddress {
+    /// TCP.
+    Tcp {
+        /// Host name or address literal, without brackets.
+        host: String,
+        /// Default 80.
+        port: u16,
+    },
+    /// A Unix socket, by its absolute path.
+    Unix(PathBuf),
+}
+
+/// `http://127.0.0.1:80` or `unix:/run/app.sock`, as in the configuration.
+impl fmt::Display for BackendAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendAddress::Tcp { host, port } if host.contains(':') => {
+                write!(f, "http://[{host}]:{port}")
+            }
+            BackendAddress::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            BackendAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
