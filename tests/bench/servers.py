@@ -1,0 +1,164 @@
+"""How to start the origins and each proxy: command, configuration, version.
+
+Measures nothing. The configurations themselves are in templates/.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from program import Failed, Program, free_port
+
+TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
+PROXIES = ("tollgate", "nginx", "haproxy", "caddy")
+# Debian keeps servers here, and the search path of an ordinary user does not have it.
+SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+# For the queue of tollgate: no work may be refused for a setting when the others have no such bound.
+QUEUE = 16384
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays the same for the whole run."""
+    folder: str          # temporary, for configurations and what the programs write
+    tollgate: str        # path of the binary
+    engine: str          # of tollgate
+    listener_threads: int | None  # of tollgate; None: its default
+    descriptors: int     # open files that each process may have
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one work needs of a proxy."""
+    connections: int     # clients at the same time
+    workers: int         # of tollgate
+
+
+def find(name):
+    """Path of an installed program, or None."""
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_FOLDERS)
+
+
+def version(name, path):
+    """One line that says which version was measured."""
+    argv = {"nginx": ["-v"], "haproxy": ["-v"], "caddy": ["version"]}.get(name, ["--version"])
+    try:
+        told = subprocess.run([path, *argv], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "version unknown"
+    lines = (told.stdout + told.stderr).strip().splitlines()
+    return lines[0].removesuffix(" - https://haproxy.org/") if lines else "version unknown"
+
+
+def most_sessions(descriptors):
+    """Clients that haproxy agrees to: it wants two descriptors for each and some for itself."""
+    return descriptors // 2 - 150
+
+
+@contextmanager
+def origin(setup):
+    """The fast origin; gives its port."""
+    files = os.path.join(setup.folder, "files")
+    os.makedirs(files, exist_ok=True)
+    for name, size in (("100k", 100 * 1024), ("1m", 1024 * 1024)):
+        with open(os.path.join(files, name), "wb") as file:
+            file.write(b"0123456789abcdef" * (size // 16))
+    values = {"FILES": files, "DESCRIPTORS": setup.descriptors}
+    with _running(setup, "origin", _nginx, "origin.nginx.conf", values) as (_, port):
+        yield port
+
+
+@contextmanager
+def slow_origin(setup):
+    """The origin that answers after 200 ms; gives its port."""
+    values = {"SESSIONS": most_sessions(setup.descriptors)}
+    with _running(setup, "slow-origin", _haproxy, "slow.haproxy.cfg", values) as (_, port):
+        yield port
+
+
+@contextmanager
+def proxy(setup, name, origin_port, size):
+    """One proxy over the origin; gives (program, port) once it answers, and stops it at the end."""
+    values = {"ORIGIN": origin_port, "DESCRIPTORS": setup.descriptors}
+    if name == "nginx":
+        values["WORKER_CONNECTIONS"] = 2 * size.connections + 512
+        start, template = _nginx, "proxy.nginx.conf"
+    elif name == "haproxy":
+        values["SESSIONS"] = most_sessions(setup.descriptors)
+        start, template = _haproxy, "proxy.haproxy.cfg"
+    elif name == "caddy":
+        start, template = _caddy, "Caddyfile"
+    else:
+        values |= _tollgate_values(setup, size)
+        start, template = _tollgate, "tollgate.toml"
+    with _running(setup, name, start, template, values) as running:
+        yield running
+
+
+def _tollgate_values(setup, size):
+    reactor = []
+    if setup.listener_threads is not None:
+        reactor.append(f"listener_threads = {setup.listener_threads}")
+    # The tiny_http engine has no such limits, and an unknown or useless key is an error.
+    if setup.engine == "reactor":
+        reactor += ["[server.limits]", f"connections = {size.connections + 500}",
+                    f"connections_per_client = {size.connections + 500}", "requests_per_connection = 0"]
+    return {"ENGINE": setup.engine, "WORKERS": size.workers, "QUEUE": QUEUE, "REACTOR": "\n".join(reactor)}
+
+
+@contextmanager
+def _running(setup, name, start, template, values):
+    program, port = _start(setup, name, start, template, values)
+    try:
+        yield program, port
+    finally:
+        program.stop()
+
+
+def _start(setup, name, start, template, values):
+    """Starts on a port that the system calls free, and tries another one when it was taken in the meantime."""
+    folder = os.path.join(setup.folder, name)
+    os.makedirs(folder, exist_ok=True)
+    for attempts_left in (2, 1, 0):
+        port = free_port()
+        config = os.path.join(folder, template)
+        _fill(template, config, {**values, "PORT": port, "FOLDER": folder})
+        argv, env = start(setup, config, folder)
+        program = Program(name, argv, folder, env)
+        try:
+            program.wait_until_it_answers(port)
+            return program, port
+        except BaseException as error:
+            program.stop()
+            taken = isinstance(error, Failed) and "in use" in program.said().lower()
+            if not taken or attempts_left == 0:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _fill(template, target, values):
+    with open(os.path.join(TEMPLATES, template), encoding="utf-8") as file:
+        text = file.read()
+    text = re.sub(r"@([A-Z_]+)@", lambda found: str(values[found[1]]), text)
+    with open(target, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _nginx(_setup, config, folder):
+    return [find("nginx"), "-e", "stderr", "-p", folder, "-c", config], {}
+
+
+def _haproxy(_setup, config, _folder):
+    return [find("haproxy"), "-db", "-f", config], {}
+
+
+def _caddy(_setup, config, folder):
+    env = {"GOMAXPROCS": "2", "HOME": folder, "XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder}
+    return [find("caddy"), "run", "--adapter", "caddyfile", "--config", config], env
+
+
+def _tollgate(setup, config, _folder):
+    return [setup.tollgate, "run", "--config", config], {}
