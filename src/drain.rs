@@ -3,6 +3,7 @@
 //! It decides nothing and kills nothing: `serve` refuses new exchanges when it says so, and `app` waits on it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,12 +29,22 @@ pub struct Drain {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     phase: AtomicU8,
     next: AtomicU64,
     flights: Mutex<HashMap<u64, Flight>>,
     changed: Condvar,
+    /// Those who wait for something else than the condition, and have to be woken.
+    sleepers: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain")
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One exchange that is being worked on.
@@ -74,6 +85,14 @@ impl Drain {
         // The lock orders the change before any wait that has read the old phase.
         drop(self.inner.flights.lock());
         self.inner.changed.notify_all();
+        for wake in self.inner.sleepers.lock().iter() {
+            wake();
+        }
+    }
+
+    /// Calls `wake` whenever the phase may have changed. It must not block.
+    pub fn on_advance(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.inner.sleepers.lock().push(Box::new(wake));
     }
 
     /// Whether new exchanges are to be refused.

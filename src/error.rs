@@ -34,6 +34,8 @@ pub enum Cause {
     NoRoute,
     /// The request is malformed.
     BadRequest,
+    /// The request is of an HTTP version that is not spoken here.
+    Version,
     /// The method is not allowed.
     Method,
     /// The request body is larger than allowed.
@@ -52,7 +54,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 19] = [
+    pub const ALL: [Cause; 20] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -65,6 +67,7 @@ impl Cause {
         Cause::Draining,
         Cause::NoRoute,
         Cause::BadRequest,
+        Cause::Version,
         Cause::Method,
         Cause::BodyTooBig,
         Cause::TargetTooLong,
@@ -127,6 +130,7 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("draining", 503, "destination_unavailable", "The proxy is shutting down."),
     Row("no_route", 404, "http_request_denied", "No route matches this request."),
     Row("bad_request", 400, "http_request_error", "The request is malformed."),
+    Row("version", 505, "http_request_error", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
     Row("method", 405, "http_request_denied", "This method is not allowed here."),
     Row("body_too_big", 413, "http_request_denied", "The request body is too large."),
     Row("target_too_long", 414, "http_request_denied", "The request-target is too long."),

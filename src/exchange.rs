@@ -3,26 +3,54 @@
 //! An engine in [`crate::accept`] makes an [`Exchange`] and gives it to an [`Intake`]; nobody behind the seam knows
 //! which engine it was. No policy lives here, and no I/O.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::drain::Drain;
+use crate::error::Cause;
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
+use crate::socket::Conduit;
 
-/// Accepts connections on one address and turns their bytes into exchanges.
+/// Accepts connections and turns their bytes into exchanges.
 pub trait Listener: Send {
-    /// The address it is bound to, with the port that the system picked.
-    fn local_addr(&self) -> SocketAddr;
+    /// Where it listens, for people.
+    fn name(&self) -> String;
 
     /// Hands every exchange to `intake` until `drain` says that the listener has to stop.
     fn run(self: Box<Self>, intake: Arc<dyn Intake>, drain: Drain) -> io::Result<()>;
 }
 
-/// Takes exchanges from a listener. The call must neither block nor write to the client: it queues.
+/// Takes exchanges from a listener. The calls must not block; they answer at once only where
+/// [`Exchange::is_nonblocking`] says that this cannot block either, else they queue.
 pub trait Intake: Send + Sync {
     /// Takes over `exchange`; dropping it makes its engine answer 500 or hang up.
     fn take(&self, exchange: Box<dyn Exchange>);
+
+    /// Takes over an exchange whose request could not be understood, or did not come whole, to refuse it. Its head may be a
+    /// stand-in ([`RequestHead::unknown`]).
+    fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault);
+}
+
+/// Why a request is refused before anything looks at what it asks for. The connection ends with the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadFault {
+    /// Gives the status.
+    pub cause: Cause,
+    /// What exactly is wrong, for people; empty: the cause's own sentence.
+    pub message: Cow<'static, str>,
+}
+
+/// What happens once a small body is there, or its client has failed.
+pub type Gathered = Box<dyn FnOnce(Box<dyn Exchange>, Result<(), BodyFault>) + Send>;
+
+/// A connection that is not HTTP any more.
+pub struct Upgraded {
+    /// The way to the client. What the answer's head was, is on it already, or goes first.
+    pub conduit: Box<dyn Conduit>,
+    /// What the client has sent behind its request.
+    pub received: Vec<u8>,
 }
 
 /// One client request and its one answer.
@@ -39,7 +67,28 @@ pub trait Exchange: Send {
     /// an error that carries a [`BodyFault`]. The first read answers `Expect: 100-continue`.
     fn body(&mut self) -> &mut dyn Read;
 
-    /// Writes the head of the answer and gives a writer for its body.
+    /// Reads a small body ahead, so that no worker waits for the client, then calls `then`: at once where there is nothing to
+    /// wait for, or later on the engine's thread. A body of more than 64 KiB comes with its begin. `limit`: most bytes of
+    /// the body; more are [`BodyFault::TooBig`].
+    fn gather(self: Box<Self>, limit: u64, then: Gathered);
+
+    /// Whether the begin of the body is here, so that reading it waits for nobody.
+    fn has_gathered(&self) -> bool;
+
+    /// Whether answering never blocks, however large the answer and however slow the client.
+    fn is_nonblocking(&self) -> bool;
+
+    /// Whether [`Exchange::upgrade`] can succeed.
+    fn can_upgrade(&self) -> bool;
+
+    /// Answers with `head` (101) and gives the connection away.
+    ///
+    /// # Errors
+    /// When the connection is gone, or the engine cannot do it.
+    fn upgrade(self: Box<Self>, head: &ResponseHead) -> io::Result<Upgraded>;
+
+    /// Writes the head of the answer and gives a writer for its body. The head may stay here until the first
+    /// [`Write::flush`].
     ///
     /// # Errors
     /// Whatever the connection says; the client has left then.
@@ -104,6 +153,17 @@ impl BodyFault {
     /// The fault as the error of a reader.
     pub fn into_io(self) -> io::Error {
         io::Error::other(self)
+    }
+}
+
+impl From<BodyFault> for Cause {
+    fn from(fault: BodyFault) -> Cause {
+        match fault {
+            BodyFault::Left => Cause::ClientGone,
+            BodyFault::TooSlow => Cause::ClientTimeout,
+            BodyFault::Malformed => Cause::BadRequest,
+            BodyFault::TooBig => Cause::BodyTooBig,
+        }
     }
 }
 

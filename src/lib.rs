@@ -8,10 +8,10 @@
 //! | 6 | `cli` (and the binary) | 5 and below, for `demo` and `explain` too |
 //! | 5 | `app` | everything below |
 //! | 4 | `accept`, `serve`, `health`, `admin`, `demo` | 0–3, never each other; only `serve` uses rooms of row 3 |
-//! | 3 | `admit`, `route`, `balance`, `forward`, `respond` | 0, 2 and `config`; never each other |
+//! | 3 | `admit`, `route`, `balance`, `forward`, `respond`, `tunnel` | 0, 2 and `config`; never each other |
 //! | 2 | `upstream` | 0–1 |
 //! | 1 | `config`, `logging` | 0; `logging` also reads `config::model` |
-//! | 0 | `exchange`, `message`, `error`, `drain`, `clock` | `exchange` may use `message` and `drain` |
+//! | 0 | `exchange`, `message`, `socket`, `error`, `drain`, `clock` | `exchange` may use the others |
 //!
 //! `tests/architecture.rs` holds the code to this table.
 
@@ -27,6 +27,7 @@ pub mod balance;
 pub mod forward;
 pub mod respond;
 pub mod route;
+pub mod tunnel;
 
 pub mod admin;
 pub mod demo;
@@ -42,3 +43,4 @@ pub mod drain;
 pub mod error;
 pub mod exchange;
 pub mod message;
+pub mod socket;

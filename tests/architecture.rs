@@ -25,15 +25,15 @@ const LAYERS: &[(&str, &[&str])] = &[
         "app",
         &[
             "serve", "accept", "health", "admin", "demo", "admit", "route", "balance", "forward",
-            "respond", "upstream", "config", "logging", "exchange", "message", "error", "drain",
-            "clock",
+            "respond", "tunnel", "upstream", "config", "logging", "exchange", "message", "socket",
+            "error", "drain", "clock",
         ],
     ),
     (
         "serve",
         &[
-            "admit", "route", "balance", "forward", "respond", "upstream", "config", "logging",
-            "exchange", "message", "error", "drain", "clock",
+            "admit", "route", "balance", "forward", "respond", "tunnel", "upstream", "config",
+            "logging", "exchange", "message", "socket", "error", "drain", "clock",
         ],
     ),
     ("accept", BELOW_ROOMS),
@@ -45,29 +45,32 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("balance", ROOM),
     ("forward", ROOM),
     ("respond", ROOM),
+    ("tunnel", ROOM),
     (
         "upstream",
         &[
-            "config", "logging", "exchange", "message", "error", "drain", "clock",
+            "config", "logging", "exchange", "message", "socket", "error", "drain", "clock",
         ],
     ),
     ("config", GROUND),
     ("logging", GROUND),
-    ("exchange", &["message", "drain"]),
+    ("exchange", &["message", "drain", "error", "socket"]),
+    ("socket", &[]),
     ("drain", &["clock"]),
     ("message", &[]),
     ("error", &[]),
     ("clock", &[]),
 ];
-const GROUND: &[&str] = &["exchange", "message", "error", "drain", "clock"];
+const GROUND: &[&str] = &["exchange", "message", "socket", "error", "drain", "clock"];
 const BELOW_ROOMS: &[&str] = &[
-    "upstream", "config", "logging", "exchange", "message", "error", "drain", "clock",
+    "upstream", "config", "logging", "exchange", "message", "socket", "error", "drain", "clock",
 ];
 const ROOM: &[&str] = &[
     "upstream",
     "config::model",
     "exchange",
     "message",
+    "socket",
     "error",
     "drain",
     "clock",

@@ -1,21 +1,28 @@
 //! Sockets to listen on.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// A listening TCP socket. An address in TIME_WAIT is no obstacle; an IPv6 address takes IPv6 only.
-pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// A listening TCP socket. An address in TIME_WAIT is no obstacle; an IPv6 address takes IPv6 only. `is_shared`: other sockets
+/// may listen there too (SO_REUSEPORT), and the kernel spreads the connections.
+pub(super) fn tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    if is_shared {
+        socket.set_reuse_port(true)?;
+    }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -24,15 +31,58 @@ pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// A listening Unix socket. A file left behind by a process that has gone is replaced; anything else at that path is not.
+pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let address = socket2::SockAddr::unix(path)?;
+    if let Err(error) = socket.bind(&address) {
+        if error.kind() != ErrorKind::AddrInUse || !is_abandoned(path) {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether the socket at `path` has nobody behind it any more.
+fn is_abandoned(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    is_socket
+        && matches!(UnixStream::connect(path), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_system_picks_a_port_and_a_taken_one_is_an_error() {
-        let first = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let first = tcp("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = first.local_addr().unwrap();
         assert_ne!(address.port(), 0);
-        assert_eq!(tcp(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let taken = tcp(address, false).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_shared_port_can_be_had_twice() {
+        let first = tcp("127.0.0.1:0".parse().unwrap(), true).unwrap();
+        assert!(tcp(first.local_addr().unwrap(), true).is_ok());
+    }
+
+    #[test]
+    fn only_an_abandoned_socket_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let first = unix(&path).unwrap();
+        assert_eq!(unix(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(first);
+        drop(unix(&path).unwrap());
+        let file = folder.path().join("f");
+        std::fs::write(&file, "precious").unwrap();
+        assert!(unix(&file).is_err());
+        assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     }
 }

@@ -3,20 +3,21 @@
 //! It decides nothing about a request beyond its syntax and framing, and sees nothing of what is behind
 //! [`crate::exchange::Intake`].
 
+mod answer;
 mod bind;
+mod reactor;
 mod tiny;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
-use crate::config::model::{Engine, Server};
+use crate::config::model::{Address, Engine, Listen, Server};
 use crate::exchange::Listener;
 
 /// A listener could not be opened.
 #[derive(Debug)]
 pub struct BindError {
-    address: SocketAddr,
+    address: Address,
     error: io::Error,
 }
 
@@ -36,24 +37,51 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// Opens a listener on `address` with the engine and the timeouts of `server`.
+/// Listeners that are ready to run, and where they listen (with the ports that the system picked).
+pub struct Opened {
+    /// One or more; each wants a thread.
+    pub listeners: Vec<Box<dyn Listener>>,
+    /// In the order asked for.
+    pub addresses: Vec<Address>,
+}
+
+/// Opens all of `listen` with the engine, limits and timeouts of `server`.
 ///
 /// # Errors
-/// When the address cannot be bound; and when the tiny_http engine would be exposed to a network that nobody called
+/// When an address cannot be bound; and when the tiny_http engine would be exposed to a network that nobody called
 /// trusted.
-pub fn open(address: SocketAddr, server: &Server) -> Result<Box<dyn Listener>, BindError> {
+pub fn open(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
     match server.engine {
-        Engine::TinyHttp => {
-            if !address.ip().is_loopback() && !server.trusted_network {
-                let error = io::Error::other(
-                    "the tiny_http engine listens beyond this machine only with server.trusted_network = true",
-                );
-                return Err(BindError { address, error });
-            }
-            let socket = bind::tcp(address).map_err(|error| BindError { address, error })?;
-            let listener = tiny::TinyListener::new(socket, server)
-                .map_err(|error| BindError { address, error })?;
-            Ok(Box::new(listener))
-        }
+        Engine::Reactor => reactor::open(listen, server),
+        Engine::TinyHttp => open_tiny(listen, server),
     }
+}
+
+fn open_tiny(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
+    let mut opened = Opened {
+        listeners: Vec::new(),
+        addresses: Vec::new(),
+    };
+    for entry in listen {
+        let failed = |error| BindError {
+            address: entry.address.clone(),
+            error,
+        };
+        let Address::Ip(address) = entry.address else {
+            let error = io::Error::other("the tiny_http engine cannot listen on unix sockets");
+            return Err(failed(error));
+        };
+        if !address.ip().is_loopback() && !server.trusted_network {
+            let error = io::Error::other(
+                "the tiny_http engine listens beyond this machine only with server.trusted_network = true",
+            );
+            return Err(failed(error));
+        }
+        let listener = bind::tcp(address, false)
+            .and_then(|socket| tiny::TinyListener::new(socket, server))
+            .map_err(failed)?;
+        opened.addresses.push(Address::Ip(listener.local()));
+        opened.listeners.push(Box::new(listener));
+    }
+    Ok(opened)
 }

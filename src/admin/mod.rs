@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::config::model;
 use crate::drain::{Drain, Phase};
-use crate::exchange::{Exchange, Intake};
+use crate::exchange::{Exchange, HeadFault, Intake};
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
 use crate::upstream::{Upstream, report};
 
@@ -32,9 +32,15 @@ pub struct Admin {
     view: View,
 }
 
+/// One request, or what could not be read as one.
+struct Visit {
+    exchange: Box<dyn Exchange>,
+    fault: Option<HeadFault>,
+}
+
 /// The admin intake: a queue and one thread.
 pub struct AdminIntake {
-    sender: Mutex<Option<Sender<Box<dyn Exchange>>>>,
+    sender: Mutex<Option<Sender<Visit>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -49,10 +55,10 @@ impl Admin {
     /// # Errors
     /// When it cannot be started.
     pub fn start(self) -> io::Result<Arc<AdminIntake>> {
-        let (sender, exchanges) = bounded::<Box<dyn Exchange>>(WAITING);
+        let (sender, visits) = bounded::<Visit>(WAITING);
         let work = move || {
-            for exchange in exchanges {
-                if catch_unwind(AssertUnwindSafe(|| self.answer(exchange))).is_err() {
+            for visit in visits {
+                if catch_unwind(AssertUnwindSafe(|| self.answer(visit))).is_err() {
                     log::error!("an admin request panicked; the next one goes on");
                 }
             }
@@ -64,10 +70,15 @@ impl Admin {
         }))
     }
 
-    fn answer(&self, exchange: Box<dyn Exchange>) {
+    fn answer(&self, visit: Visit) {
+        let Visit { exchange, fault } = visit;
         let mut head = ResponseHead::new(StatusCode::OK);
-        let (status, body) = self.page(exchange.head(), &mut head);
+        let (status, body) = match &fault {
+            None => self.page(exchange.head(), &mut head),
+            Some(fault) => refusal(fault),
+        };
         head.status = status;
+        head.close = fault.is_some();
         head.fields.append("Content-Type", "application/json");
         head.fields.append("Cache-Control", "no-store");
         head.close |= self.view.drain.is_draining();
@@ -163,6 +174,18 @@ const PAGES: &[&str] = &[
     "/_proxy/status",
 ];
 
+fn refusal(fault: &HeadFault) -> (StatusCode, Value) {
+    let message = match &*fault.message {
+        "" => fault.cause.message(),
+        message => message,
+    };
+    let status = fault.cause.status_code();
+    (
+        status,
+        json!({ "message": message, "status": status.as_u16(), "cause": fault.cause.code() }),
+    )
+}
+
 fn backends(upstreams: &[Arc<Upstream>]) -> (StatusCode, Value) {
     let (is_healthy, body) = report::backends(upstreams, Instant::now());
     (
@@ -176,6 +199,16 @@ fn backends(upstreams: &[Arc<Upstream>]) -> (StatusCode, Value) {
 }
 
 impl AdminIntake {
+    fn queue(&self, visit: Visit) {
+        let result = match &*self.sender.lock() {
+            Some(sender) => sender.try_send(visit).map_err(TrySendError::into_inner),
+            None => Err(visit),
+        };
+        if let Err(visit) = result {
+            visit.exchange.abandon();
+        }
+    }
+
     /// Answers what is queued, then ends the thread.
     pub fn shut_down(&self) {
         self.sender.lock().take();
@@ -187,13 +220,17 @@ impl AdminIntake {
 
 impl Intake for AdminIntake {
     fn take(&self, exchange: Box<dyn Exchange>) {
-        let result = match &*self.sender.lock() {
-            Some(sender) => sender.try_send(exchange).map_err(TrySendError::into_inner),
-            None => Err(exchange),
-        };
-        if let Err(exchange) = result {
-            exchange.abandon();
-        }
+        self.queue(Visit {
+            exchange,
+            fault: None,
+        });
+    }
+
+    fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault) {
+        self.queue(Visit {
+            exchange,
+            fault: Some(fault),
+        });
     }
 }
 

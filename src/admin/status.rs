@@ -76,7 +76,7 @@ fn render_backend(backend: &Backend, now: Instant) -> Value {
         .map(|until| unix_millis(SystemTime::now() + until.saturating_duration_since(now)));
     json!({
         "id": backend.id,
-        "address": backend.authority,
+        "address": backend.address,
         "weight": backend.weight,
         "state": health.status.as_str(),
         "usable": backend.skip(now).is_none(),

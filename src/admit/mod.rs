@@ -117,6 +117,10 @@ mod tests {
         headers: 3,
         target: 20,
         body: 10,
+        connections: 1,
+        connections_per_client: 1,
+        requests_per_connection: 0,
+        tunnels: 1,
     };
 
     fn head(method: Method, target: &str, fields: usize, framing: Framing) -> RequestHead {

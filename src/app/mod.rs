@@ -11,9 +11,9 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::accept::{self, BindError};
+use crate::accept::{self, BindError, Opened};
 use crate::admin::{self, Admin, AdminIntake, LoadView};
-use crate::config::model::{Config, Log};
+use crate::config::model::{self, Address, Config, Listen, Log, Server};
 use crate::exchange::{Intake, Listener};
 use crate::health;
 use crate::logging;
@@ -37,7 +37,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// parked until the process ends.
 pub struct Running {
     drain: Drain,
-    traffic: Vec<SocketAddr>,
+    traffic: Vec<Address>,
     admin: Option<SocketAddr>,
     corridor: Arc<Corridor>,
     admin_intake: Option<Arc<AdminIntake>>,
@@ -111,24 +111,19 @@ impl Running {
     ) -> Result<Running, StartError> {
         let server = config.server.clone();
         // All sockets first: when one cannot be had, no thread was started in vain.
-        let listeners = open_all(&config)?;
-        let admin_listener = match &config.admin {
-            Some(admin) => Some((admin.clone(), accept::open(admin.listen, &config.server)?)),
-            None => None,
-        };
+        let traffic = accept::open(&config.server.listen, &config.server)?;
+        let admin = config.admin.clone().map(|admin| open_admin(admin, &config));
+        let admin = admin.transpose()?;
         let drain = Drain::new();
         let snapshot = Arc::new(Snapshot::new(Arc::new(config)));
         let upstreams = snapshot.upstreams();
         let corridor = Corridor::start(snapshot, &drain)?;
         let mut running = Running {
             drain: drain.clone(),
-            traffic: listeners
-                .iter()
-                .map(|listener| listener.local_addr())
-                .collect(),
-            admin: admin_listener
+            traffic: traffic.addresses,
+            admin: admin
                 .as_ref()
-                .map(|(_, listener)| listener.local_addr()),
+                .and_then(|(_, opened)| opened.addresses.first()?.ip()),
             corridor: Arc::clone(&corridor),
             admin_intake: None,
             drain_delay: server.drain_delay,
@@ -143,13 +138,19 @@ impl Running {
             upstreams.clone(),
             drain.clone(),
         )?);
-        if let Some((settings, listener)) = admin_listener {
+        if let Some((settings, opened)) = admin {
             let load = load_view(Arc::clone(&corridor), logging.map(Arc::downgrade));
             let intake = Admin::new(settings, admin::view(&drain, upstreams, load)).start()?;
             running.admin_intake = Some(Arc::clone(&intake));
-            running.listen("admin-listener", listener, intake)?;
+            for listener in opened.listeners {
+                running.listen(
+                    "admin-listener",
+                    listener,
+                    Arc::<AdminIntake>::clone(&intake),
+                )?;
+            }
         }
-        for listener in listeners {
+        for listener in traffic.listeners {
             let intake: Arc<dyn Intake> = Arc::<Corridor>::clone(&corridor);
             running.listen("listener", listener, intake)?;
         }
@@ -164,9 +165,9 @@ impl Running {
     ) -> io::Result<()> {
         let drain = self.drain.clone();
         let run = move || {
-            let address = listener.local_addr();
+            let name = listener.name();
             if let Err(error) = listener.run(intake, drain) {
-                log::error!("the listener on {address} has failed: {error}");
+                log::error!("the listener on {name} has failed: {error}");
             }
         };
         self.threads
@@ -175,7 +176,7 @@ impl Running {
     }
 
     /// The addresses that traffic comes in on, with the ports that were picked.
-    pub fn traffic(&self) -> &[SocketAddr] {
+    pub fn traffic(&self) -> &[Address] {
         &self.traffic
     }
 
@@ -245,13 +246,17 @@ pub fn start_log(settings: &Log) -> io::Result<Logging> {
     })
 }
 
-fn open_all(config: &Config) -> Result<Vec<Box<dyn Listener>>, BindError> {
-    config
-        .server
-        .listen
-        .iter()
-        .map(|address| accept::open(*address, &config.server))
-        .collect()
+fn open_admin(admin: model::Admin, config: &Config) -> Result<(model::Admin, Opened), BindError> {
+    let listen = Listen {
+        address: Address::Ip(admin.listen),
+        proxy_protocol: false,
+    };
+    // One thread is plenty for it, whatever the traffic gets.
+    let server = Server {
+        listener_threads: 1,
+        ..config.server.clone()
+    };
+    Ok((admin, accept::open(&[listen], &server)?))
 }
 
 fn load_view(

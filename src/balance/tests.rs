@@ -12,8 +12,10 @@ fn upstream(strategy: Strategy, weights: &[u32]) -> Arc<Upstream> {
         .enumerate()
         .map(|(index, weight)| model::Backend {
             id: format!("b{index}"),
-            host: "127.0.0.1".into(),
-            port: 1,
+            at: crate::config::model::BackendAddress::Tcp {
+                host: "127.0.0.1".into(),
+                port: 1,
+            },
             weight: *weight,
         })
         .collect();

@@ -2,26 +2,23 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ureq::http::uri::PathAndQuery;
-use ureq::http::{Request, Response, Uri, header};
+use ureq::http::{Request, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body, BodyReader, Error, SendBody};
 
 use crate::error::Cause;
 use crate::exchange::BodyFault;
 use crate::message::framing::Framing;
-use crate::message::head::Answer;
+use crate::message::head::{Answer, BodyLength};
 use crate::upstream::lease::Lease;
 
-use super::Outbound;
-use super::body::{RequestBody, Upload};
-use super::call::Call;
+use super::body::{KEPT, RequestBody, Upload};
+use super::call::{Call, Manner};
 use super::connector::{BackendConnector, NoResolver};
-use super::response::RawHead;
-
-/// Largest response head.
-const MAX_RESPONSE_HEAD: usize = 64 * 1024;
+use super::response::{MAX_RESPONSE_HEAD, RawHead};
+use super::{BackendConduit, Outbound};
 
 /// ureq, set up to change nothing. One per thread: a shared one costs a lock per request.
 #[derive(Debug, Clone)]
@@ -33,6 +30,7 @@ pub struct Client {
 /// An attempt that was answered.
 pub(super) struct Answered {
     pub(super) answer: Answer,
+    pub(super) upgraded: Option<BackendConduit>,
     pub(super) is_reused: bool,
 }
 
@@ -102,12 +100,21 @@ pub(super) fn run(
     is_fresh: bool,
 ) -> Result<Answered, Failed> {
     let backend = lease.backend();
-    let head = outbound.render(&backend.authority);
+    let is_repeatable = outbound
+        .framing()
+        .length()
+        .is_some_and(|length| length <= KEPT as u64);
+    let manner = Manner {
+        is_fresh: is_fresh || outbound.is_upgrade(),
+        tolerates_stale: outbound.is_idempotent() && is_repeatable,
+        is_body_at_hand: body.is_at_hand(),
+        is_upgrade: outbound.is_upgrade(),
+    };
     let call = Call::new(
         Arc::clone(backend),
         lease.upstream().settings.timeouts,
-        head,
-        is_fresh,
+        outbound.head(&backend.authority),
+        manner,
     );
     match ask(client, outbound, body, &call) {
         Ok(response) => answer(response, outbound, &call),
@@ -144,21 +151,46 @@ fn answer(
     outbound: &Outbound,
     call: &Arc<Call>,
 ) -> Result<Answered, Failed> {
-    let (head, is_reused) = call.facts(|facts| (facts.head.take(), facts.is_reused));
+    let head = call.facts.head.lock().take();
     let is_chunked = head.as_ref().is_some_and(RawHead::is_chunked);
-    let acceptable = head.and_then(|head| head.into_answer(outbound.method()).ok());
+    let acceptable = head.and_then(|head| {
+        head.into_answer(outbound.method(), outbound.is_upgrade())
+            .ok()
+    });
     let Some((head, length)) = acceptable else {
         return Err(failed(call, Fault::Backend(Cause::BadResponse)));
     };
+    let has_end = matches!(length, BodyLength::Empty | BodyLength::Known(0));
+    let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let body = Box::new(Download {
         reader: response.into_body().into_reader(),
         call: Arc::clone(call),
         is_chunked,
     });
+    let answer = Answer {
+        head,
+        length,
+        body,
+        is_body_ready: has_end || call.facts.is_body_ready.is_set(),
+    };
+    let upgraded = if is_switch {
+        Some(take_conduit(call)?)
+    } else {
+        None
+    };
     Ok(Answered {
-        answer: Answer { head, length, body },
-        is_reused,
+        answer,
+        upgraded,
+        is_reused: call.facts.is_reused.is_set(),
     })
+}
+
+/// The connection behind a 101, which ureq has let go of: it knows no body there.
+fn take_conduit(call: &Call) -> Result<BackendConduit, Failed> {
+    let conduit = call.facts.conduit.lock().take();
+    conduit
+        .filter(|conduit| conduit.socket.set_nonblocking(true).is_ok())
+        .ok_or_else(|| failed(call, Fault::Backend(Cause::Internal)))
 }
 
 /// The body of an answer. ureq takes a chunked body for complete when the connection ends right after the last chunk's
@@ -184,7 +216,7 @@ impl Read for Download {
                 error
             }
         })?;
-        if count == 0 && self.is_chunked && self.call.facts(|facts| facts.is_ended) {
+        if count == 0 && self.is_chunked && self.call.facts.is_ended.is_set() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(count)
@@ -192,12 +224,18 @@ impl Read for Download {
 }
 
 fn failed(call: &Call, fault: Fault) -> Failed {
-    call.facts(|facts| Failed {
+    let facts = &call.facts;
+    let (is_reused, received) = (facts.is_reused.is_set(), facts.received.get());
+    if is_reused && received == 0 && matches!(fault, Fault::Backend(Cause::BackendClosed)) {
+        let idle = Duration::from_millis(facts.idle_millis.get());
+        call.backend.idle.note_stale(idle);
+    }
+    Failed {
         fault,
-        is_reused: facts.is_reused,
-        sent: facts.sent,
-        received: facts.received,
-    })
+        is_reused,
+        sent: facts.sent.get(),
+        received,
+    }
 }
 
 /// The client's fault first, then what the transport saw, then what ureq says.
@@ -207,13 +245,13 @@ fn classify(error: &Error, call: &Call) -> Fault {
     {
         return Fault::Client(fault);
     }
-    if let Some(cause) = call.facts(|facts| facts.failure) {
+    if let Some(cause) = call.failure() {
         return Fault::Backend(cause);
     }
     Fault::Backend(match error {
         Error::Io(_) => Cause::BackendClosed,
         // Before a byte came back, ureq can only have disliked the request: our doing, not the backend's.
-        Error::Protocol(_) if call.facts(|facts| facts.received == 0) => Cause::Internal,
+        Error::Protocol(_) if call.facts.received.get() == 0 => Cause::Internal,
         Error::Protocol(_) | Error::LargeResponseHeader(..) => Cause::BadResponse,
         Error::Timeout(_) => Cause::BackendSlow,
         other => {

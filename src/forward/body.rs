@@ -9,7 +9,7 @@ use crate::message::framing::Framing;
 use super::call::Call;
 
 /// Bytes of a body that are kept for another attempt.
-const KEPT: usize = 64 * 1024;
+pub(super) const KEPT: usize = 64 * 1024;
 /// A body larger than this is not pretended to be sent when the backend has answered early (about 0.1 s of empty work).
 const MAX_PRETENDED: u64 = 1 << 40;
 
@@ -22,6 +22,7 @@ pub struct RequestBody<'a> {
     position: usize,
     is_lost: bool,
     taken: u64,
+    is_at_hand: bool,
 }
 
 impl<'a> RequestBody<'a> {
@@ -35,7 +36,22 @@ impl<'a> RequestBody<'a> {
             position: 0,
             is_lost: false,
             taken: 0,
+            is_at_hand: false,
         }
+    }
+
+    /// Says that reading the begin of the body does not wait for the client; default false. The request's head and that begin
+    /// then go to the backend in one piece.
+    #[must_use]
+    pub fn at_hand(mut self, is_at_hand: bool) -> RequestBody<'a> {
+        self.is_at_hand = is_at_hand;
+        self
+    }
+
+    /// Whether reading the next bytes does not wait for the client.
+    pub(super) fn is_at_hand(&self) -> bool {
+        self.framing.has_body()
+            && (self.is_at_hand && self.taken == 0 || self.position < self.kept.len())
     }
 
     /// Bytes taken from the client.
@@ -109,7 +125,7 @@ impl Read for Upload<'_, '_> {
                 .min(usize::try_from(left).unwrap_or(usize::MAX))
         });
         let buffer = buffer.get_mut(..room).unwrap_or_default();
-        let count = if self.call.is_early() {
+        let count = if self.call.facts.is_early.is_set() {
             pretend(self.left, room)?
         } else {
             let begun = Instant::now();
@@ -151,6 +167,22 @@ mod tests {
         body.rewind();
         body.read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), body.taken()), ("hellohello", 5));
+    }
+
+    #[test]
+    fn a_body_is_at_hand_when_its_owner_says_so_or_when_it_was_kept() {
+        let mut source: &[u8] = b"hello";
+        let mut body = RequestBody::new(&mut source, Framing::Length(5), 10);
+        assert!(!body.is_at_hand());
+        io::copy(&mut body, &mut io::sink()).unwrap();
+        body.rewind();
+        assert!(body.is_at_hand());
+        let at_hand = |framing| {
+            RequestBody::new(&mut io::empty(), framing, 10)
+                .at_hand(true)
+                .is_at_hand()
+        };
+        assert!(at_hand(Framing::Length(5)) && !at_hand(Framing::None));
     }
 
     #[test]

@@ -1,14 +1,11 @@
-//! The buffers that ureq reads from and writes to, and the place where response heads are seen as they came.
+//! The buffers that ureq reads from and writes to.
 //!
-//! One pair per thread is enough, because a worker has one backend connection at a time; an idle connection holds none.
+//! One set per thread is enough, because a worker has one backend connection at a time; an idle connection holds none. ureq
+//! never sees a response head as it came: the transport takes it off the input and puts a short one in its place.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use ureq::unversioned::transport::Buffers;
-
-use super::call::Call;
-use super::response::RawHead;
 
 /// Bytes of input room made at a time.
 const INPUT: usize = 64 * 1024;
@@ -16,65 +13,88 @@ const INPUT: usize = 64 * 1024;
 const MAX_INPUT: usize = 256 * 1024;
 /// Bytes of output room: one piece of a request body.
 const OUTPUT: usize = 64 * 1024;
-
 /// Bytes of a chunked request body read at a time.
 const SCRATCH: usize = 32 * 1024;
 
 thread_local! {
-    static SPARE: RefCell<Option<(Vec<u8>, Vec<u8>)>> = const { RefCell::new(None) };
+    static SPARE: RefCell<Option<Room>> = const { RefCell::new(None) };
+}
+
+/// The memory, which goes from one connection to the next.
+#[derive(Debug, Default)]
+struct Room {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// Where ureq reads pieces of chunked request bodies into; never the input, which must keep its bound.
+    scratch: Vec<u8>,
+    /// The response head that ureq gets.
+    head: Vec<u8>,
+}
+
+/// What ureq may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing: the response head is not whole yet.
+    Waiting,
+    /// The short head.
+    Head,
+    /// The input: a body.
+    Body,
 }
 
 /// Input and output of one connection while it is used.
 #[derive(Debug)]
 pub(super) struct WireBuffers {
-    input: Vec<u8>,
+    room: Room,
     start: usize,
     end: usize,
-    output: Vec<u8>,
-    /// Where ureq reads pieces of chunked request bodies into; never the input, which must keep its bound.
-    scratch: Vec<u8>,
-    /// There is input that ureq has not looked at. Without this flag a head that came in pieces is parsed over and over,
-    /// and one that came before ureq asked is never parsed (see the test for early answers).
+    stage: Stage,
+    /// There is something that ureq has not looked at: else it would look again and again at half a chunk.
     is_fresh: bool,
-    is_head_done: bool,
-    /// Gets the final head as it came.
-    call: Arc<Call>,
 }
 
 impl WireBuffers {
-    /// The thread's spare pair, or a new one.
-    pub(super) fn take(call: Arc<Call>) -> WireBuffers {
-        let (input, output) = SPARE.take().unwrap_or_default();
+    /// With the thread's spare memory, or new.
+    pub(super) fn take() -> WireBuffers {
         WireBuffers {
-            input,
+            room: SPARE.take().unwrap_or_default(),
             start: 0,
             end: 0,
-            output,
-            scratch: Vec::new(),
+            stage: Stage::Waiting,
             is_fresh: false,
-            is_head_done: false,
-            call,
         }
     }
 
-    /// Whether the final head has been seen; what follows is body.
-    pub(super) fn is_head_done(&self) -> bool {
-        self.is_head_done
+    /// Whether the response head is still to come, or to be taken off.
+    pub(super) fn awaits_head(&self) -> bool {
+        self.stage == Stage::Waiting
+    }
+
+    /// What the backend sent and nobody has taken.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.room
+            .input
+            .get(self.start..self.end)
+            .unwrap_or_default()
+    }
+
+    /// Takes `amount` bytes off the input.
+    pub(super) fn skip(&mut self, amount: usize) {
+        self.start = (self.start + amount).min(self.end);
+    }
+
+    /// Takes the final response head, of `amount` bytes, off the input; `write` writes the one that ureq gets.
+    pub(super) fn replace_head(&mut self, amount: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        self.skip(amount);
+        self.room.head.clear();
+        write(&mut self.room.head);
+        self.stage = Stage::Head;
+        self.is_fresh = true;
     }
 
     /// The bytes to send when ureq says that it wrote `amount`.
     pub(super) fn written(&self, amount: usize) -> &[u8] {
-        self.output.get(..amount).unwrap_or_default()
-    }
-
-    /// ureq consumes heads whole: what it takes before the body are the interim heads and the final one.
-    fn note_head(&mut self, amount: usize) {
-        if let Some(head) = self.input().get(..amount).and_then(RawHead::parse)
-            && !head.is_interim()
-        {
-            self.is_head_done = true;
-            self.call.facts(|facts| facts.head = Some(head));
-        }
+        self.room.output.get(..amount).unwrap_or_default()
     }
 
     /// Makes room; false when the input is full.
@@ -83,105 +103,80 @@ impl WireBuffers {
             self.start = 0;
             self.end = 0;
         }
-        if self.end == self.input.len() {
+        let input = &mut self.room.input;
+        if self.end == input.len() {
             if self.start > 0 {
-                self.input.copy_within(self.start..self.end, 0);
+                input.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
                 self.start = 0;
-            } else if self.input.len() < MAX_INPUT {
-                self.input.resize(self.input.len() + INPUT, 0);
+            } else if input.len() < MAX_INPUT {
+                input.resize(input.len() + INPUT, 0);
             }
         }
-        self.end < self.input.len()
+        self.end < input.len()
     }
 }
 
 impl Drop for WireBuffers {
     fn drop(&mut self) {
-        let mut input = std::mem::take(&mut self.input);
-        if input.len() > INPUT {
-            input.truncate(INPUT);
-            input.shrink_to_fit();
+        let mut room = std::mem::take(&mut self.room);
+        if room.input.len() > INPUT {
+            room.input.truncate(INPUT);
+            room.input.shrink_to_fit();
         }
         // A thread that is ending has no thread-locals any more; then the buffers simply go.
-        let _ =
-            SPARE.try_with(|spare| spare.replace(Some((input, std::mem::take(&mut self.output)))));
+        let _ = SPARE.try_with(|spare| spare.replace(Some(room)));
     }
 }
 
 impl Buffers for WireBuffers {
     fn output(&mut self) -> &mut [u8] {
-        if self.output.is_empty() {
-            self.output.resize(OUTPUT, 0);
-        }
-        &mut self.output
+        self.room.output.resize(OUTPUT, 0);
+        &mut self.room.output
     }
 
     fn input(&self) -> &[u8] {
-        self.input.get(self.start..self.end).unwrap_or_default()
+        match self.stage {
+            Stage::Waiting => &[],
+            Stage::Head => &self.room.head,
+            Stage::Body => self.unread(),
+        }
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
         self.has_room();
-        self.input.get_mut(self.end..).unwrap_or_default()
+        self.room.input.get_mut(self.end..).unwrap_or_default()
     }
 
     fn input_appended(&mut self, amount: usize) {
-        self.end = (self.end + amount).min(self.input.len());
+        self.end = (self.end + amount).min(self.room.input.len());
         self.is_fresh |= amount > 0;
     }
 
     fn input_consume(&mut self, amount: usize) {
-        if amount > 0 && !self.is_head_done {
-            self.note_head(amount);
-        }
-        self.start = (self.start + amount).min(self.end);
         self.is_fresh = amount > 0;
+        match self.stage {
+            // ureq takes a head whole or not at all.
+            Stage::Head if amount > 0 => self.stage = Stage::Body,
+            Stage::Waiting | Stage::Head => (),
+            Stage::Body => self.skip(amount),
+        }
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        if self.output.is_empty() {
-            self.output.resize(OUTPUT, 0);
-        }
-        if self.scratch.is_empty() {
-            self.scratch.resize(SCRATCH, 0);
-        }
-        (&mut self.scratch, &mut self.output)
+        self.room.output.resize(OUTPUT, 0);
+        self.room.scratch.resize(SCRATCH, 0);
+        (&mut self.room.scratch, &mut self.room.output)
     }
 
     fn can_use_input(&self) -> bool {
-        self.start < self.end && self.is_fresh
+        self.is_fresh && !self.input().is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::model;
-    use crate::upstream::backend::Backend;
-
-    fn call() -> Arc<Call> {
-        let backend = model::Backend {
-            id: "b".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
-            weight: 1,
-        };
-        let timeouts = model::UpstreamTimeouts {
-            connect: Duration::ZERO,
-            response: Duration::ZERO,
-            idle: Duration::ZERO,
-            total: None,
-        };
-        Call::new(
-            Arc::new(Backend::new(&backend)),
-            timeouts,
-            Vec::new(),
-            false,
-        )
-    }
 
     fn append(buffers: &mut WireBuffers, bytes: &[u8]) {
         buffers.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
@@ -189,25 +184,38 @@ mod tests {
     }
 
     #[test]
-    fn unread_input_is_usable_until_it_was_looked_at_in_vain() {
-        let mut buffers = WireBuffers::take(call());
+    fn ureq_sees_the_short_head_and_then_the_body() {
+        let mut buffers = WireBuffers::take();
+        append(&mut buffers, b"a long head|bo");
+        assert!(buffers.awaits_head() && !buffers.can_use_input());
+        assert_eq!(buffers.unread(), b"a long head|bo");
+        buffers.replace_head(12, |head| head.extend_from_slice(b"short"));
+        assert!(!buffers.awaits_head() && buffers.can_use_input());
+        assert_eq!(buffers.input(), b"short");
+        buffers.input_consume(5);
+        assert_eq!(buffers.input(), b"bo");
+        assert!(buffers.can_use_input());
+        buffers.input_consume(2);
         assert!(!buffers.can_use_input());
-        append(&mut buffers, b"HTTP/1.1 2");
+    }
+
+    #[test]
+    fn unread_input_is_usable_until_it_was_looked_at_in_vain() {
+        let mut buffers = WireBuffers::take();
+        buffers.replace_head(0, |head| head.push(b'h'));
+        buffers.input_consume(1);
+        assert!(!buffers.can_use_input());
+        append(&mut buffers, b"1");
         assert!(buffers.can_use_input());
         buffers.input_consume(0);
         assert!(!buffers.can_use_input());
-        append(&mut buffers, b"00 OK\r\n\r\nbody");
-        assert!(buffers.can_use_input());
-        buffers.input_consume(19);
-        assert!(buffers.is_head_done());
-        assert!(buffers.call.facts(|facts| facts.head.is_some()));
-        assert_eq!(buffers.input(), b"body");
+        append(&mut buffers, b"\r\nx\r\n");
         assert!(buffers.can_use_input());
     }
 
     #[test]
     fn input_grows_to_its_bound_and_no_further() {
-        let mut buffers = WireBuffers::take(call());
+        let mut buffers = WireBuffers::take();
         let mut total = 0;
         while buffers.has_room() {
             let room = buffers.input_append_buf().len();
@@ -215,7 +223,7 @@ mod tests {
             total += room;
         }
         assert_eq!(total, MAX_INPUT);
-        buffers.input_consume(10);
+        buffers.skip(10);
         assert!(buffers.has_room());
     }
 }

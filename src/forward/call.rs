@@ -1,7 +1,8 @@
 //! What one attempt shares between the code that runs ureq and the transport that ureq drives.
 //!
 //! ureq's connector interface carries no request data. The attempt therefore lies in a thread-local while ureq connects (it
-//! calls the connector on the thread that runs the request); from then on the transport holds it.
+//! calls the connector on the thread that runs the request); from then on the transport holds it. All of it happens on one
+//! thread; the atomics and locks are there because ureq asks for transports that could be shared.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::config::model::UpstreamTimeouts;
 use crate::error::Cause;
 use crate::upstream::backend::Backend;
 
+use super::BackendConduit;
 use super::response::RawHead;
 
 thread_local! {
@@ -26,50 +28,96 @@ pub(super) struct Call {
     pub(super) backend: Arc<Backend>,
     pub(super) timeouts: UpstreamTimeouts,
     /// The request head as it goes over the wire; ureq's own is swallowed.
-    pub(super) head: Vec<u8>,
-    /// Do not use an idle connection.
-    pub(super) is_fresh: bool,
+    pub(super) head: Arc<Vec<u8>>,
+    pub(super) manner: Manner,
+    pub(super) facts: Facts,
     deadline: Option<Instant>,
     /// Microseconds spent waiting for the client, which are not the backend's.
-    client_micros: AtomicU64,
-    is_early: AtomicBool,
-    facts: Mutex<Facts>,
+    client_micros: Tally,
+}
+
+/// How an attempt is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// Do not use an idle connection.
+    pub(super) is_fresh: bool,
+    /// It can be repeated when its idle connection turns out to be stale.
+    pub(super) tolerates_stale: bool,
+    /// Reading the begin of the body does not block: the head waits for it, so that both go out in one send.
+    pub(super) is_body_at_hand: bool,
+    /// A 101 is wanted, and the connection with it.
+    pub(super) is_upgrade: bool,
 }
 
 /// What the transport saw.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    pub(super) is_reused: bool,
-    pub(super) sent: u64,
-    pub(super) received: u64,
-    /// Why the transport gave up; the first reason stands.
-    pub(super) failure: Option<Cause>,
+    pub(super) is_reused: Flag,
+    /// How long that connection was idle, in milliseconds.
+    pub(super) idle_millis: Tally,
+    pub(super) sent: Tally,
+    pub(super) received: Tally,
+    /// The backend answers, or has gone, while the request body is still being sent: the rest of it is of no use.
+    pub(super) is_early: Flag,
     /// The backend has ended the connection within the body.
-    pub(super) is_ended: bool,
+    pub(super) is_ended: Flag,
     /// The connection was reset while the request was sent.
-    pub(super) is_reset: bool,
+    pub(super) is_reset: Flag,
+    /// The begin of the response body came together with its head.
+    pub(super) is_body_ready: Flag,
+    /// Why the transport gave up; the first reason stands.
+    failure: Mutex<Option<Cause>>,
     /// The final response head.
-    pub(super) head: Option<RawHead>,
+    pub(super) head: Mutex<Option<RawHead>>,
+    /// The connection after a 101.
+    pub(super) conduit: Mutex<Option<BackendConduit>>,
+}
+
+/// Something that happened or not.
+#[derive(Debug, Default)]
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that grows, on one thread: reading and writing it apart costs no locked instruction.
+#[derive(Debug, Default)]
+pub(super) struct Tally(AtomicU64);
+
+impl Tally {
+    pub(super) fn add(&self, amount: u64) {
+        let sum = self.get().saturating_add(amount);
+        self.0.store(sum, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Call {
     pub(super) fn new(
         backend: Arc<Backend>,
         timeouts: UpstreamTimeouts,
-        head: Vec<u8>,
-        is_fresh: bool,
+        head: Arc<Vec<u8>>,
+        manner: Manner,
     ) -> Arc<Call> {
         let deadline = timeouts.total.map(|total| Instant::now() + total);
-        let is_early = AtomicBool::new(false);
         Arc::new(Call {
             backend,
             timeouts,
             head,
-            is_fresh,
+            manner,
+            facts: Facts::default(),
             deadline,
-            client_micros: AtomicU64::new(0),
-            is_early,
-            facts: Mutex::default(),
+            client_micros: Tally::default(),
         })
     }
 
@@ -86,38 +134,27 @@ impl Call {
         CURRENT.with_borrow(Clone::clone)
     }
 
-    /// Looks at or changes the facts.
-    pub(super) fn facts<T>(&self, look: impl FnOnce(&mut Facts) -> T) -> T {
-        look(&mut self.facts.lock())
-    }
-
     /// Notes why the attempt fails and gives the error for ureq.
     pub(super) fn fail(&self, cause: Cause, detail: &'static str) -> ureq::Error {
-        self.facts(|facts| {
-            facts.failure.get_or_insert(cause);
-        });
+        self.facts.failure.lock().get_or_insert(cause);
         ureq::Error::Other(Box::new(WireError(detail)))
+    }
+
+    /// Why the transport gave up.
+    pub(super) fn failure(&self) -> Option<Cause> {
+        *self.facts.failure.lock()
     }
 
     /// When `timeouts.total` is over for the backend: the time that the client took for its side does not count.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let client = Duration::from_micros(self.client_micros.load(Ordering::Relaxed));
+        let client = Duration::from_micros(self.client_micros.get());
         self.deadline.map(|deadline| deadline + client)
     }
 
     /// Notes time that was the client's.
     pub(super) fn add_client_time(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.client_micros.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    /// The backend answers, or has gone, while the request body is still being sent: the rest of it is of no use.
-    pub(super) fn set_early(&self) {
-        self.is_early.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_early(&self) -> bool {
-        self.is_early.load(Ordering::Relaxed)
+        self.client_micros.add(micros);
     }
 }
 
@@ -142,23 +179,20 @@ mod tests {
     fn the_time_of_the_client_moves_the_deadline() {
         let backend = model::Backend {
             id: "b".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
+            at: model::BackendAddress::Tcp {
+                host: "127.0.0.1".into(),
+                port: 1,
+            },
             weight: 1,
         };
-        let total = Some(Duration::from_secs(1));
         let timeouts = UpstreamTimeouts {
             connect: Duration::ZERO,
             response: Duration::ZERO,
             idle: Duration::ZERO,
-            total,
+            total: Some(Duration::from_secs(1)),
         };
-        let call = Call::new(
-            Arc::new(Backend::new(&backend)),
-            timeouts,
-            Vec::new(),
-            false,
-        );
+        let backend = Arc::new(Backend::new(&backend));
+        let call = Call::new(backend, timeouts, Arc::default(), Manner::default());
         let before = call.deadline().unwrap();
         call.add_client_time(Duration::from_millis(1200));
         assert_eq!(

@@ -16,8 +16,8 @@ mod transport;
 use std::time::{Duration, Instant};
 
 use crate::error::Cause;
-use crate::exchange::BodyFault;
 use crate::message::head::Answer;
+use crate::socket::Socket;
 use crate::upstream::ejection::Ejected;
 use crate::upstream::lease::Lease;
 
@@ -32,8 +32,20 @@ use retry::{Next, Situation};
 pub struct Forwarded {
     /// The answer, whose body is still on its way.
     pub answer: Answer,
+    /// With 101: what is no HTTP any more. The fields of the answer's head have the backend's `Upgrade`, and all else that it
+    /// said but the hop-by-hop fields; `Connection: Upgrade` is for the one who writes the head.
+    pub upgraded: Option<BackendConduit>,
     /// The backend that gives it; active until dropped.
     pub lease: Lease,
+}
+
+/// A connection to a backend after a 101.
+#[derive(Debug)]
+pub struct BackendConduit {
+    /// Does not block.
+    pub socket: Socket,
+    /// What the backend has sent behind its answer.
+    pub received: Vec<u8>,
 }
 
 /// Nothing more can be tried.
@@ -83,6 +95,7 @@ pub fn send(
                 attempts.push(note(&lease, None, duration, answered.is_reused));
                 return Ok(Forwarded {
                     answer: answered.answer,
+                    upgraded: answered.upgraded,
                     lease,
                 });
             }
@@ -167,9 +180,9 @@ fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool
 fn client_cause(fault: &Fault) -> Cause {
     match fault {
         Fault::Backend(cause) => *cause,
-        Fault::Client(BodyFault::Left) => Cause::ClientGone,
-        Fault::Client(BodyFault::TooSlow) => Cause::ClientTimeout,
-        Fault::Client(BodyFault::Malformed) => Cause::BadRequest,
-        Fault::Client(BodyFault::TooBig) => Cause::BodyTooBig,
+        Fault::Client(fault) => (*fault).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,19 @@
 //! The request as a backend gets it: a new head, the incoming one stays as it came.
 //!
-//! Always HTTP/1.1, with our own framing and forwarding fields. `Connection` is never sent: the connection is ours.
+//! Always HTTP/1.1, with our own framing and forwarding fields. `Connection` is sent for an upgrade only: else the connection
+//! is ours, and what the client says about its own does not travel on.
+
+use std::io::Write;
+use std::sync::Arc;
 
 use http::Method;
 
-use crate::message::fields::Fields;
 use crate::message::forwarded::{self, Hop, OWNED};
 use crate::message::framing::Framing;
 use crate::message::head::RequestHead;
+
+/// Bytes of a head that the fields of [`OWNED`] and the framing take, and a bit.
+const ADDED: usize = 512;
 
 /// A request toward a backend, but for the host of a request that named none.
 #[derive(Debug)]
@@ -15,57 +21,81 @@ pub struct Outbound {
     method: Method,
     framing: Framing,
     is_idempotent: bool,
-    line: String,
-    host: Option<String>,
-    fields: Fields,
+    is_upgrade: bool,
+    /// As it goes over the wire; without `Host` when `host_at` is given.
+    head: Arc<Vec<u8>>,
+    /// Where the backend's name has to go.
+    host_at: Option<usize>,
 }
 
 impl Outbound {
-    /// The request that `head` asks for, with `path` in place of its path.
-    pub fn prepare(head: &RequestHead, path: &str, hop: Hop<'_>) -> Outbound {
-        let mut fields = Fields::new();
+    /// The request that `head` asks for, with `path` in place of its path. With `upgrade`, a request that
+    /// [`RequestHead::asks_for_upgrade`] does so toward the backend too, over a connection of its own.
+    pub fn prepare(head: &RequestHead, path: &str, hop: Hop<'_>, upgrade: bool) -> Outbound {
+        let framing = framing(head);
+        let is_upgrade = upgrade && head.asks_for_upgrade();
+        let mut out = Vec::with_capacity(
+            head.target.as_str().len() + head.fields.size() + path.len() + ADDED,
+        );
+        for part in [
+            head.method.as_str(),
+            " ",
+            path,
+            head.target.query(),
+            " HTTP/1.1\r\n",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        let host_at = match head.host() {
+            "" => Some(out.len()),
+            host => {
+                write_field(&mut out, "Host", host.as_bytes());
+                None
+            }
+        };
         for (name, value) in head.fields.end_to_end() {
             let is_ours = name.eq_ignore_ascii_case("host")
                 || OWNED.iter().any(|own| is_same_variable(name, own));
             if !is_ours {
-                fields.append(name, value);
+                write_field(&mut out, name, value);
             }
         }
-        forwarded::write_fields(head, hop, &mut fields);
-        match framing(head) {
-            Framing::None => (),
-            Framing::Length(length) => fields.append("Content-Length", length.to_string()),
-            Framing::Chunked => fields.append("Transfer-Encoding", "chunked"),
+        if is_upgrade {
+            write_field(&mut out, "Connection", b"Upgrade");
+            let protocols: Vec<&[u8]> = head.upgrades().collect();
+            write_field(&mut out, "Upgrade", &protocols.join(b", ".as_slice()));
         }
-        let host = Some(head.host())
-            .filter(|host| !host.is_empty())
-            .map(str::to_owned);
+        forwarded::write_fields(head, hop, &mut out);
+        match framing {
+            Framing::None => (),
+            Framing::Length(length) => {
+                // Writing to memory cannot fail.
+                let _ = write!(out, "Content-Length: {length}\r\n");
+            }
+            Framing::Chunked => write_field(&mut out, "Transfer-Encoding", b"chunked"),
+        }
+        out.extend_from_slice(b"\r\n");
         Outbound {
             method: head.method.clone(),
-            framing: framing(head),
+            framing,
             is_idempotent: head.is_idempotent(),
-            line: format!("{} {path}{} HTTP/1.1\r\n", head.method, head.target.query()),
-            host,
-            fields,
+            is_upgrade,
+            head: Arc::new(out),
+            host_at,
         }
     }
 
     /// The bytes of the head. `authority` stands in for a missing host.
-    pub(super) fn render(&self, authority: &str) -> Vec<u8> {
-        let host = self.host.as_deref().unwrap_or(authority);
-        let mut bytes = Vec::with_capacity(self.line.len() + host.len() + self.fields.size() + 16);
-        bytes.extend_from_slice(self.line.as_bytes());
-        bytes.extend_from_slice(b"Host: ");
-        bytes.extend_from_slice(host.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-        for (name, value) in self.fields.iter() {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value);
-            bytes.extend_from_slice(b"\r\n");
-        }
-        bytes.extend_from_slice(b"\r\n");
-        bytes
+    pub(super) fn head(&self, authority: &str) -> Arc<Vec<u8>> {
+        let Some((before, after)) = self.host_at.and_then(|at| self.head.split_at_checked(at))
+        else {
+            return Arc::clone(&self.head);
+        };
+        let mut head = Vec::with_capacity(self.head.len() + authority.len() + 16);
+        head.extend_from_slice(before);
+        write_field(&mut head, "Host", authority.as_bytes());
+        head.extend_from_slice(after);
+        Arc::new(head)
     }
 
     /// The method.
@@ -82,6 +112,17 @@ impl Outbound {
     pub fn is_idempotent(&self) -> bool {
         self.is_idempotent
     }
+
+    /// Whether it asks for another protocol, so that a 101 is an answer.
+    pub fn is_upgrade(&self) -> bool {
+        self.is_upgrade
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// Whether a CGI-like backend would take both names for the same variable: it turns `-` into `_`.
@@ -93,7 +134,7 @@ fn is_same_variable(name: &str, own: &str) -> bool {
             byte.to_ascii_lowercase()
         }
     };
-    name.bytes().map(fold).eq(own.bytes().map(fold))
+    name.len() == own.len() && name.bytes().map(fold).eq(own.bytes().map(fold))
 }
 
 /// The incoming framing; but methods that mean something with a body say so when there is none (RFC 9110 section 8.6).
@@ -108,11 +149,23 @@ fn framing(head: &RequestHead) -> Framing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::fields::Fields;
     use crate::message::forwarded::Client;
     use crate::message::head::Version;
     use crate::message::target::Target;
 
     fn render(method: Method, target: &str, list: &[(&str, &str)], framing: Framing) -> String {
+        let outbound = prepare(method, target, list, framing, false);
+        String::from_utf8(outbound.head("backend:1").to_vec()).unwrap()
+    }
+
+    fn prepare(
+        method: Method,
+        target: &str,
+        list: &[(&str, &str)],
+        framing: Framing,
+        upgrade: bool,
+    ) -> Outbound {
         let mut fields = Fields::new();
         for (name, value) in list {
             fields.append(name, value);
@@ -133,8 +186,7 @@ mod tests {
             request_id: "id",
         };
         let path = head.target.path().to_owned();
-        let bytes = Outbound::prepare(&head, &path, hop).render("backend:1");
-        String::from_utf8(bytes).unwrap()
+        Outbound::prepare(&head, &path, hop, upgrade)
     }
 
     #[test]
@@ -189,5 +241,37 @@ mod tests {
             )
             .contains("\r\nHost: abs:8\r\n")
         );
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on_where_it_is_allowed_and_asked_for() {
+        let websocket = [
+            ("Host", "h"),
+            ("Connection", "keep-alive, upgrade, x-hop"),
+            ("X-Hop", "1"),
+            ("Upgrade", "h2c, WebSocket"),
+            ("upgrade", "chat/2"),
+            ("Sec-WebSocket-Key", "k"),
+        ];
+        let text = |outbound: &Outbound| String::from_utf8(outbound.head("b").to_vec()).unwrap();
+        let allowed = prepare(Method::GET, "/", &websocket, Framing::None, true);
+        let head = text(&allowed);
+        assert!(allowed.is_upgrade());
+        assert!(
+            head.starts_with(
+                "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: k\r\nConnection: Upgrade\r\nUpgrade: WebSocket, chat/2\r\n"
+            ),
+            "{head}"
+        );
+        let with_body = prepare(Method::GET, "/", &websocket, Framing::Length(3), true);
+        let not_allowed = prepare(Method::GET, "/", &websocket, Framing::None, false);
+        for plain in [with_body, not_allowed] {
+            assert!(!plain.is_upgrade());
+            let head = text(&plain).to_lowercase();
+            assert!(
+                !head.contains("upgrade") && !head.contains("x-hop"),
+                "{head}"
+            );
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Every probe runs on a short-lived thread with a connection of its own, so a backend that hangs delays nobody else's
 //! probe. Traffic never passes through here.
 
+mod line;
 mod probe;
 mod threshold;
 

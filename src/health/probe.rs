@@ -1,15 +1,18 @@
-//! One probe: a TCP connect, or a GET with an expected status and perhaps a text in the body.
+//! One probe: a connect, or a GET with an expected status and perhaps a text in the body.
 //!
-//! It has an agent and a connection of its own, which end with it.
+//! It has an agent and a connection of its own, which end with it (see [`super::line`]).
 
 use std::io::{self, Read};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ureq::Agent;
 
 use crate::config::model::Health;
+use crate::socket::Socket;
 use crate::upstream::backend::Backend;
+use crate::upstream::dial::{DialError, dial};
+
+use super::line::{Anywhere, Once};
 
 /// Most bytes of a body that are searched for the expected text.
 const MAX_BODY: u64 = 64 * 1024;
@@ -24,10 +27,11 @@ pub(super) struct Outcome {
 
 pub(super) fn run(backend: &Backend, settings: &Health) -> Outcome {
     let started = Instant::now();
-    let result = match &settings.path {
-        None => connect(backend, settings.timeout),
-        Some(path) => get(backend, path, settings),
-    };
+    let deadline = started + settings.timeout;
+    let result = connect(backend, deadline).and_then(|socket| match &settings.path {
+        None => Ok("connected".into()),
+        Some(path) => get(backend, socket, path, settings, deadline),
+    });
     let millis = started.elapsed().as_millis();
     match result {
         Ok(what) => Outcome {
@@ -41,21 +45,20 @@ pub(super) fn run(backend: &Backend, settings: &Health) -> Outcome {
     }
 }
 
-fn connect(backend: &Backend, timeout: Duration) -> Result<String, String> {
-    let addresses = backend
-        .addresses()
-        .map_err(|error| format!("the name does not resolve: {error}"))?;
-    let mut last = String::new();
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(_) => return Ok("connected".into()),
-            Err(error) => last = describe_io(&error),
-        }
-    }
-    Err(last)
+fn connect(backend: &Backend, deadline: Instant) -> Result<Socket, String> {
+    dial(backend, deadline).map_err(|error| match error {
+        DialError::Name(error) => format!("the name does not resolve: {error}"),
+        DialError::Connect(error) => describe_io(&error),
+    })
 }
 
-fn get(backend: &Backend, path: &str, settings: &Health) -> Result<String, String> {
+fn get(
+    backend: &Backend,
+    socket: Socket,
+    path: &str,
+    settings: &Health,
+    deadline: Instant,
+) -> Result<String, String> {
     let config = Agent::config_builder()
         .proxy(None)
         .http_status_as_error(false)
@@ -67,10 +70,10 @@ fn get(backend: &Backend, path: &str, settings: &Health) -> Result<String, Strin
             env!("CARGO_PKG_VERSION"),
             " (health check)"
         ))
-        .timeout_global(Some(settings.timeout))
         .build();
+    let connector = Once::new(socket, deadline);
     let url = format!("http://{}{path}", backend.authority);
-    let response = Agent::new_with_config(config)
+    let response = Agent::with_parts(config, connector, Anywhere)
         .get(&url)
         .header("Connection", "close")
         .call()
@@ -120,8 +123,6 @@ fn unexpected_status(status: u16) -> String {
 fn describe(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => describe_io(error),
-        ureq::Error::Timeout(_) => "no answer in time".into(),
-        ureq::Error::HostNotFound => "the name does not resolve".into(),
         other => other.to_string(),
     }
 }
@@ -129,6 +130,7 @@ fn describe(error: &ureq::Error) -> String {
 fn describe_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        io::ErrorKind::NotFound => "there is no such socket".into(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => {
             "closed without an answer".into()
@@ -143,6 +145,30 @@ mod tests {
     use crate::config::model;
     use std::io::Write;
     use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+    use std::time::Duration;
+
+    fn tcp(port: u16) -> Backend {
+        let host = "127.0.0.1".into();
+        backend(model::BackendAddress::Tcp { host, port })
+    }
+
+    fn backend(at: model::BackendAddress) -> Backend {
+        Backend::new(&model::Backend {
+            id: "b".into(),
+            at,
+            weight: 1,
+        })
+    }
+
+    fn settings(adjust: impl FnOnce(&mut Health)) -> Health {
+        let text = "[[upstream]]\nname = \"u\"\nbackends = [\"http://127.0.0.1:1\"]\n[upstream.health]\npath = \"/up\"";
+        let loaded = crate::config::load_str("test", text).unwrap();
+        let mut health = loaded.config.upstreams[0].health.clone();
+        health.timeout = Duration::from_secs(20);
+        adjust(&mut health);
+        health
+    }
 
     fn probe(answer: &'static str, adjust: impl FnOnce(&mut Health)) -> Outcome {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -153,22 +179,7 @@ mod tests {
             let _ = stream.read(&mut buffer);
             let _ = stream.write_all(answer.as_bytes());
         });
-        let backend = Backend::new(&model::Backend {
-            id: "b".into(),
-            host: "127.0.0.1".into(),
-            port,
-            weight: 1,
-        });
-        let text = "[[upstream]]\nname = \"u\"\nbackends = [\"http://127.0.0.1:1\"]\n[upstream.health]\npath = \"/up\"";
-        let mut health = crate::config::load_str("test", text)
-            .unwrap()
-            .config
-            .upstreams
-            .remove(0)
-            .health;
-        health.timeout = Duration::from_secs(20);
-        adjust(&mut health);
-        let outcome = run(&backend, &health);
+        let outcome = run(&tcp(port), &settings(adjust));
         server.join().unwrap();
         outcome
     }
@@ -201,15 +212,71 @@ mod tests {
 
     #[test]
     fn a_closed_port_is_named() {
-        let backend = Backend::new(&model::Backend {
-            id: "b".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
-            weight: 1,
-        });
-        assert_eq!(
-            connect(&backend, Duration::from_secs(1)),
-            Err("connection refused".into())
+        let outcome = run(&tcp(1), &settings(|_| ()));
+        assert!(
+            !outcome.is_good && outcome.reason.starts_with("connection refused after"),
+            "{outcome:?}"
         );
+    }
+
+    #[test]
+    fn a_unix_socket_is_asked_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let backend = backend(model::BackendAddress::Unix(path.clone()));
+        let get = settings(|health| health.expect_body = Some("ready".into()));
+        let connect = settings(|health| health.path = None);
+        let nobody = run(&backend, &connect);
+        assert!(
+            !nobody.is_good && nobody.reason.starts_with("there is no such socket"),
+            "{nobody:?}"
+        );
+
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(run(&backend, &connect).is_good);
+        let server = std::thread::spawn(move || {
+            drop(listener.accept().unwrap());
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = vec![0; 1024];
+            let count = stream.read(&mut request).unwrap();
+            let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nre\r\n3\r\nady\r\n0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request[..count]).into_owned()
+        });
+        let outcome = run(&backend, &get);
+        let request = server.join().unwrap().to_lowercase();
+        assert!(
+            outcome.is_good && outcome.reason.starts_with("200 in "),
+            "{outcome:?}"
+        );
+        assert!(request.starts_with("get /up http/1.1\r\n"), "{request}");
+        assert!(request.contains("\r\nhost: localhost\r\n"), "{request}");
+    }
+
+    #[test]
+    fn a_probe_ends_in_time_whatever_the_backend_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let timeout = Duration::from_millis(300);
+        let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+            // One field at a time, for ever: each read makes progress, the probe as a whole must not.
+            while stopped.recv_timeout(Duration::from_millis(20))
+                == Err(crossbeam_channel::RecvTimeoutError::Timeout)
+            {
+                let _ = stream.write_all(b"X: y\r\n");
+            }
+        });
+        let begun = Instant::now();
+        let outcome = run(&tcp(port), &settings(|health| health.timeout = timeout));
+        drop(stop);
+        server.join().unwrap();
+        assert!(
+            !outcome.is_good && outcome.reason.starts_with("no answer in time"),
+            "{outcome:?}"
+        );
+        assert!(begun.elapsed() >= timeout && begun.elapsed() < 20 * timeout);
     }
 }

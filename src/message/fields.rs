@@ -37,6 +37,14 @@ impl Fields {
         Fields::default()
     }
 
+    /// An empty list with room for this many fields and this many bytes of names and values.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Fields {
+        Fields {
+            bytes: Vec::with_capacity(bytes),
+            spans: Vec::with_capacity(fields),
+        }
+    }
+
     /// Number of fields.
     pub fn len(&self) -> usize {
         self.spans.len()
@@ -84,7 +92,7 @@ impl Fields {
     pub fn remove(&mut self, name: &str) {
         let bytes = &self.bytes;
         self.spans
-            .retain(|span| !name_of(bytes, *span).eq_ignore_ascii_case(name));
+            .retain(|span| !raw_name(bytes, *span).eq_ignore_ascii_case(name.as_bytes()));
     }
 
     /// All fields in order.
@@ -96,9 +104,10 @@ impl Fields {
 
     /// All values of this name in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.spans
+            .iter()
+            .filter(move |span| raw_name(&self.bytes, **span).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|span| value_of(&self.bytes, *span))
     }
 
     /// The first value of this name.
@@ -134,18 +143,29 @@ impl Fields {
 
     /// The fields that may travel on: without [`HOP_BY_HOP`] and without all that `Connection` names.
     pub fn end_to_end(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.iter().filter(|(name, _)| {
-            !HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
-                && !self.has_member("connection", name)
+        let named: Vec<&[u8]> = self.members("connection").collect();
+        self.iter().filter(move |(name, _)| {
+            !is_hop_by_hop(name)
+                && !named
+                    .iter()
+                    .any(|member| member.eq_ignore_ascii_case(name.as_bytes()))
         })
     }
 }
 
+/// Whether a field of this name is one of [`HOP_BY_HOP`].
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+}
+
 fn name_of(bytes: &[u8], span: Span) -> &str {
+    std::str::from_utf8(raw_name(bytes, span)).unwrap_or_default()
+}
+
+fn raw_name(bytes: &[u8], span: Span) -> &[u8] {
     let start = span.start as usize;
     bytes
         .get(start..start + usize::from(span.name))
-        .and_then(|name| std::str::from_utf8(name).ok())
         .unwrap_or_default()
 }
 

@@ -2,6 +2,8 @@
 //!
 //! One rule for all: what a peer claims is believed only if the peer is trusted. Nothing here is I/O.
 
+use std::fmt;
+use std::io::Write;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -115,85 +117,94 @@ pub struct Hop<'a> {
     pub request_id: &'a str,
 }
 
-/// Adds the fields of [`OWNED`] that a backend gets.
-pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Fields) {
+/// Writes the fields of [`OWNED`] that a backend gets, each as a line of a head.
+pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     let incoming = &head.fields;
-    let believed = |name: &str| {
-        if hop.client.is_peer_trusted {
-            incoming.get_str(name)
-        } else {
-            None
-        }
-    };
+    let is_trusted = hop.client.is_peer_trusted;
+    let believed = |name: &str| incoming.get_str(name).filter(|_| is_trusted);
     let host = head.host();
 
-    out.append(
-        "X-Forwarded-For",
-        chain(
-            incoming,
-            hop.client.is_peer_trusted,
-            "x-forwarded-for",
-            &hop.peer.to_string(),
-        ),
-    );
-    out.append(
-        "X-Forwarded-Proto",
-        believed("x-forwarded-proto").unwrap_or("http"),
-    );
+    write_list(out, "X-Forwarded-For", incoming, is_trusted);
+    write_number(out, hop.peer);
+    end_line(out);
+    let proto = believed("x-forwarded-proto").unwrap_or("http");
+    write_line(out, "X-Forwarded-Proto", proto);
     if let Some(host) = believed("x-forwarded-host")
         .or(Some(host))
         .filter(|host| !host.is_empty())
     {
-        out.append("X-Forwarded-Host", host);
+        write_line(out, "X-Forwarded-Host", host);
     }
+    begin_line(out, "X-Forwarded-Port");
     // The port of the listener, not the one in Host: that is only what the client wrote.
-    let port = hop.local_port.to_string();
-    out.append(
-        "X-Forwarded-Port",
-        believed("x-forwarded-port").unwrap_or(&port),
-    );
-    out.append("X-Real-IP", hop.client.ip.to_string());
-    let element = forwarded_element(hop.peer, host);
-    out.append(
-        "Forwarded",
-        chain(incoming, hop.client.is_peer_trusted, "forwarded", &element),
-    );
-    let version = if head.version == Version::Http10 {
-        "1.0"
+    match believed("x-forwarded-port") {
+        Some(port) => out.extend_from_slice(port.as_bytes()),
+        None => write_number(out, hop.local_port),
+    }
+    end_line(out);
+    begin_line(out, "X-Real-IP");
+    write_number(out, hop.client.ip);
+    end_line(out);
+    write_list(out, "Forwarded", incoming, is_trusted);
+    write_element(out, hop.peer, host);
+    end_line(out);
+    write_list(out, "Via", incoming, true);
+    let version: &[u8] = if head.version == Version::Http10 {
+        b"1.0 "
     } else {
-        "1.1"
+        b"1.1 "
     };
-    out.append(
-        "Via",
-        chain(incoming, true, "via", &format!("{version} {PSEUDONYM}")),
-    );
-    out.append("X-Request-ID", hop.request_id);
+    out.extend_from_slice(version);
+    out.extend_from_slice(PSEUDONYM.as_bytes());
+    end_line(out);
+    write_line(out, "X-Request-ID", hop.request_id);
 }
 
-/// The believed members of a list field with one more at the end.
-fn chain(incoming: &Fields, is_believed: bool, name: &str, last: &str) -> Vec<u8> {
-    let mut list = Vec::with_capacity(64);
-    if is_believed {
-        for member in incoming.members(name) {
-            list.extend_from_slice(member);
-            list.extend_from_slice(b", ");
-        }
+fn begin_line(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+}
+
+fn end_line(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &str) {
+    begin_line(out, name);
+    out.extend_from_slice(value.as_bytes());
+    end_line(out);
+}
+
+/// Writes an address or a port.
+fn write_number(out: &mut Vec<u8>, number: impl fmt::Display) {
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{number}");
+}
+
+/// Begins a list field with the members that came, if they are believed; the last one is for the caller to write.
+fn write_list(out: &mut Vec<u8>, name: &str, incoming: &Fields, is_believed: bool) {
+    begin_line(out, name);
+    for member in incoming.members(name).filter(|_| is_believed) {
+        out.extend_from_slice(member);
+        out.extend_from_slice(b", ");
     }
-    list.extend_from_slice(last.as_bytes());
-    list
 }
 
 /// One element of `Forwarded` (RFC 7239): IPv6 addresses need brackets and with them quotes.
-fn forwarded_element(peer: IpAddr, host: &str) -> String {
-    let node = match peer {
-        IpAddr::V4(ip) => format!("for={ip}"),
-        IpAddr::V6(ip) => format!("for=\"[{ip}]\""),
+fn write_element(out: &mut Vec<u8>, peer: IpAddr, host: &str) {
+    let (before, after): (&[u8], &[u8]) = match peer {
+        IpAddr::V4(_) => (b"for=", b""),
+        IpAddr::V6(_) => (b"for=\"[", b"]\""),
     };
-    if host.is_empty() {
-        format!("{node};proto=http")
-    } else {
-        format!("{node};host=\"{host}\";proto=http")
+    out.extend_from_slice(before);
+    write_number(out, peer);
+    out.extend_from_slice(after);
+    if !host.is_empty() {
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host.as_bytes());
+        out.push(b'"');
     }
+    out.extend_from_slice(b";proto=http");
 }
 
 #[cfg(test)]
@@ -264,7 +275,7 @@ mod tests {
             framing: Framing::None,
         };
         let client = Client::identify(ip("::1"), &head.fields, &[]);
-        let mut out = Fields::new();
+        let mut out = Vec::new();
         let hop = Hop {
             peer: ip("::1"),
             client: &client,
@@ -272,13 +283,42 @@ mod tests {
             request_id: "id",
         };
         write_fields(&head, hop, &mut out);
-        let get = |name| out.get_str(name).unwrap();
-        assert_eq!(get("X-Forwarded-For"), "::1");
-        assert_eq!(get("X-Forwarded-Proto"), "http");
-        assert_eq!(get("X-Forwarded-Host"), "a:81");
-        assert_eq!(get("X-Forwarded-Port"), "8080");
-        assert_eq!(get("Forwarded"), "for=\"[::1]\";host=\"a:81\";proto=http");
-        assert_eq!(get("Via"), "1.1 front, 1.1 tollgate");
-        assert_eq!(get("X-Request-ID"), "id");
+        let expected = "X-Forwarded-For: ::1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a:81\r\n\
+             X-Forwarded-Port: 8080\r\nX-Real-IP: ::1\r\nForwarded: for=\"[::1]\";host=\"a:81\";proto=http\r\n\
+             Via: 1.1 front, 1.1 tollgate\r\nX-Request-ID: id\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_trusted_peer_is_believed() {
+        let head = RequestHead {
+            method: http::Method::GET,
+            target: Target::parse("/").unwrap(),
+            version: Version::Http10,
+            fields: fields(&[
+                ("X-Forwarded-For", "6.6.6.6, 10.0.0.2"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Port", "443"),
+                ("Forwarded", "for=6.6.6.6"),
+            ]),
+            framing: Framing::None,
+        };
+        let client = Client::identify(
+            ip("10.0.0.1"),
+            &head.fields,
+            &["10.0.0.0/8".parse().unwrap()],
+        );
+        let mut out = Vec::new();
+        let hop = Hop {
+            peer: ip("10.0.0.1"),
+            client: &client,
+            local_port: 8080,
+            request_id: "id",
+        };
+        write_fields(&head, hop, &mut out);
+        let expected = "X-Forwarded-For: 6.6.6.6, 10.0.0.2, 10.0.0.1\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-Port: 443\r\nX-Real-IP: 6.6.6.6\r\n\
+             Forwarded: for=6.6.6.6, for=10.0.0.1;proto=http\r\nVia: 1.0 tollgate\r\nX-Request-ID: id\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -10,6 +10,9 @@ use super::target::Target;
 
 pub use super::framing::Version;
 
+/// Names in `Upgrade` that are never passed on; see [`RequestHead::upgrades`].
+const HIDES_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
+
 /// A request head whose syntax and framing have been judged.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
@@ -26,6 +29,18 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Stands in for a head that could not be read, so that its refusal is logged and answered like any other.
+    pub fn unknown() -> RequestHead {
+        RequestHead {
+            // A token that no method is called by.
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            target: Target::unknown(),
+            version: Version::Http11,
+            fields: Fields::new(),
+            framing: Framing::None,
+        }
+    }
+
     /// The host that is asked for, with port if any: the authority of an absolute-form target (RFC 9112 section 3.2.2),
     /// else the `Host` field; empty when there is neither.
     pub fn host(&self) -> &str {
@@ -48,9 +63,31 @@ impl RequestHead {
         )
     }
 
+    /// Whether the client asks to go on with another protocol on this connection (RFC 9110 section 7.8), in a way that can be
+    /// passed on: in HTTP/1.1 and without a body.
+    pub fn asks_for_upgrade(&self) -> bool {
+        self.version == Version::Http11
+            && !self.framing.has_body()
+            && self.fields.has_member("connection", "upgrade")
+            && self.upgrades().next().is_some()
+    }
+
+    /// The protocols that the client would like to go on with. Without other versions of HTTP and without TLS: requests would
+    /// then pass through the proxy unseen, with none of its rules applied.
+    pub fn upgrades(&self) -> impl Iterator<Item = &[u8]> {
+        self.fields.members("upgrade").filter(|protocol| {
+            let name = protocol.split(|byte| *byte == b'/').next();
+            !HIDES_REQUESTS
+                .iter()
+                .any(|hides| name.is_some_and(|name| name.eq_ignore_ascii_case(hides)))
+        })
+    }
+
     /// Whether the client wants the connection to end after this exchange.
     pub fn wants_close(&self) -> bool {
-        self.version == Version::Http10 || self.fields.has_member("connection", "close")
+        self.fields.has_member("connection", "close")
+            || (self.version == Version::Http10
+                && !self.fields.has_member("connection", "keep-alive"))
     }
 }
 
@@ -116,11 +153,47 @@ pub struct Answer {
     pub length: BodyLength,
     /// Yields the body; an error means that it broke off.
     pub body: Box<dyn Read + Send>,
+    /// The begin of the body, or its end, came together with the head: the first read does not block, so that head and first
+    /// piece can go out together.
+    pub is_body_ready: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn upgrades_are_asked_for_in_one_way_only() {
+        let asks = |version, framing, list: &[(&str, &str)]| {
+            let mut head = RequestHead::unknown();
+            (head.version, head.framing) = (version, framing);
+            for (name, value) in list {
+                head.fields.append(name, value);
+            }
+            head.asks_for_upgrade()
+        };
+        let good = [
+            ("Connection", "keep-alive, Upgrade"),
+            ("Upgrade", "websocket"),
+        ];
+        assert!(asks(Version::Http11, Framing::None, &good));
+        assert!(asks(Version::Http11, Framing::Length(0), &good));
+        assert!(!asks(Version::Http10, Framing::None, &good));
+        assert!(!asks(Version::Http11, Framing::Length(1), &good));
+        assert!(!asks(Version::Http11, Framing::Chunked, &good));
+        for bad in [
+            [("Connection", "keep-alive"), ("Upgrade", "websocket")],
+            [("Connection", "upgrade"), ("Upgrade", "")],
+            [
+                ("Connection", "upgrade"),
+                ("Upgrade", "h2c, TLS/1.0, HTTP/2.0"),
+            ],
+        ] {
+            assert!(!asks(Version::Http11, Framing::None, &bad), "{bad:?}");
+        }
+        let mixed = [("Connection", "upgrade"), ("Upgrade", "h2c, websocket")];
+        assert!(asks(Version::Http11, Framing::None, &mixed));
+    }
 
     #[test]
     fn bodiless_answers() {

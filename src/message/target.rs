@@ -73,6 +73,14 @@ impl Target {
         })
     }
 
+    /// Stands in for a target that could not be read; `-` in logs, and no path of anything.
+    pub fn unknown() -> Target {
+        Target {
+            raw: "-".into(),
+            form: Form::Asterisk,
+        }
+    }
+
     /// As it came.
     pub fn as_str(&self) -> &str {
         &self.raw

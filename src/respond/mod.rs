@@ -50,8 +50,16 @@ pub fn send(exchange: Box<dyn Exchange>, answer: Answer) -> End {
         head,
         length,
         mut body,
+        is_body_ready,
     } = answer;
-    let mut writer = match exchange.start(&head, length) {
+    let started = exchange.start(&head, length).and_then(|mut writer| {
+        // The writer may keep the head for the first piece. When that is still to come, the client must not wait for it.
+        if !is_body_ready {
+            writer.flush()?;
+        }
+        Ok(writer)
+    });
+    let mut writer = match started {
         Ok(writer) => writer,
         Err(error) => {
             return End {
@@ -114,3 +122,6 @@ fn copy(body: &mut dyn Read, writer: &mut dyn ResponseWriter) -> (u64, Result<()
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

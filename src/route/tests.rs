@@ -11,6 +11,7 @@ fn route(name: &str, host: HostMatch, path: PathMatch) -> Route {
         to: RouteTo::Upstream(0),
         strip_prefix: None,
         max_body: None,
+        upgrade: true,
     }
 }
 

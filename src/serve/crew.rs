@@ -49,6 +49,12 @@ struct Task {
     reply: Reply,
 }
 
+impl Task {
+    fn answer(self) {
+        answer(self.exchange, self.context, self.reply);
+    }
+}
+
 impl Crew {
     pub(super) fn start() -> io::Result<Crew> {
         let (sender, tasks) = bounded::<Task>(WAITING);
@@ -57,7 +63,7 @@ impl Crew {
             let tasks = tasks.clone();
             let work = move || {
                 for task in tasks {
-                    if catch_unwind(AssertUnwindSafe(|| answer(task))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| task.answer())).is_err() {
                         log::error!("answer-{number} panicked on an answer; it goes on");
                     }
                 }
@@ -100,12 +106,8 @@ impl Crew {
     }
 }
 
-fn answer(task: Task) {
-    let Task {
-        exchange,
-        mut context,
-        reply,
-    } = task;
+/// Answers on the thread that calls.
+pub(super) fn answer(exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
     match reply {
         Reply::Refuse(refusal) => pass::refuse(exchange, context, &refusal),
         Reply::Health { kind, upstreams } => {

@@ -12,17 +12,17 @@ pub mod snapshot;
 pub mod trace;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::admit::Refusal;
 use crate::drain::Drain;
 use crate::error::Cause;
-use crate::exchange::{Exchange, Intake};
+use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
 
 use context::Context;
 use crew::{Crew, Reply};
-use decide::{Verdict, decide};
+use decide::{Plan, Verdict, decide};
 use pass::Job;
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
@@ -32,6 +32,7 @@ pub use pool::Load;
 
 /// Everything behind the traffic listeners.
 pub struct Corridor {
+    this: Weak<Corridor>,
     snapshot: Arc<Snapshot>,
     pool: Pool<Job>,
     crew: Crew,
@@ -51,7 +52,8 @@ impl Corridor {
         };
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
         let crew = Crew::start()?;
-        Ok(Arc::new(Corridor {
+        Ok(Arc::new_cyclic(|this| Corridor {
+            this: Weak::clone(this),
             snapshot,
             pool,
             crew,
@@ -77,6 +79,33 @@ impl Corridor {
         self.crew.shut_down();
     }
 
+    fn dispatch(&self, exchange: Box<dyn Exchange>, context: Context, plan: Plan) {
+        let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot));
+        if let Err(Rejected(job)) = self.pool.submit(job) {
+            self.refuse_job(job);
+        }
+    }
+
+    fn gathered(
+        &self,
+        exchange: Box<dyn Exchange>,
+        mut context: Context,
+        plan: Plan,
+        result: Result<(), BodyFault>,
+    ) {
+        match result {
+            Ok(()) => self.dispatch(exchange, context, plan),
+            Err(BodyFault::Left) => {
+                context.abandoned();
+                exchange.abandon();
+            }
+            Err(fault) => {
+                let refusal = pass::refusal(fault.into(), plan.max_body);
+                self.reply(exchange, context, Reply::Refuse(refusal));
+            }
+        }
+    }
+
     fn refuse_job(&self, job: Job) {
         let (exchange, context) = job.into_parts();
         let cause = if self.drain.is_draining() {
@@ -88,6 +117,9 @@ impl Corridor {
     }
 
     fn reply(&self, exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
+        if exchange.is_nonblocking() {
+            return crew::answer(exchange, context, reply);
+        }
         // The crew is waited for at the end; what it answers must not hold up a drain under load.
         context.leave();
         self.crew.submit(exchange, context, reply);
@@ -114,13 +146,24 @@ impl Intake for Corridor {
                 let upstreams = self.snapshot.upstreams();
                 self.reply(exchange, context, Reply::Health { kind, upstreams });
             }
-            Verdict::Forward(plan) => {
-                let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot));
-                if let Err(Rejected(job)) = self.pool.submit(job) {
-                    self.refuse_job(job);
-                }
+            Verdict::Forward(plan) if exchange.head().framing.has_body() => {
+                // The client's body may take its time: no worker waits for it.
+                let corridor = Weak::clone(&self.this);
+                let limit = plan.max_body;
+                let then = move |exchange, result| match corridor.upgrade() {
+                    Some(corridor) => corridor.gathered(exchange, context, plan, result),
+                    None => Exchange::abandon(exchange),
+                };
+                exchange.gather(limit, Box::new(then));
             }
+            Verdict::Forward(plan) => self.dispatch(exchange, context, plan),
         }
+    }
+
+    fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault) {
+        let context = Context::new(&*exchange, &self.snapshot);
+        let refusal = Refusal::with(fault.cause, fault.message);
+        self.reply(exchange, context, Reply::Refuse(refusal));
     }
 }
 

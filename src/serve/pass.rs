@@ -70,9 +70,11 @@ pub(super) fn pass(job: Job, drain: &Drain) {
     };
     context.upstream = Some(group.upstream.name.clone());
 
-    let outbound = Outbound::prepare(exchange.head(), &plan.path, context.hop());
+    let outbound = Outbound::prepare(exchange.head(), &plan.path, context.hop(), false);
     let mut leases = group.balancer.candidates(&group.upstream);
-    let mut body = RequestBody::new(exchange.body(), outbound.framing(), plan.max_body);
+    let is_at_hand = exchange.has_gathered();
+    let mut body =
+        RequestBody::new(exchange.body(), outbound.framing(), plan.max_body).at_hand(is_at_hand);
     let forwarded = with_client(|client| {
         forward::send(
             client,
@@ -103,7 +105,9 @@ fn respond(
     forwarded: Forwarded,
     shows_backend: bool,
 ) {
-    let Forwarded { mut answer, lease } = forwarded;
+    let Forwarded {
+        mut answer, lease, ..
+    } = forwarded;
     let backend = lease.backend().id.clone();
     respond::decorate(
         &mut answer.head.fields,
@@ -157,6 +161,7 @@ fn ends_connection(cause: Cause) -> bool {
     matches!(
         cause,
         Cause::BadRequest
+            | Cause::Version
             | Cause::TargetTooLong
             | Cause::HeadTooBig
             | Cause::BodyTooBig
@@ -164,7 +169,8 @@ fn ends_connection(cause: Cause) -> bool {
     )
 }
 
-fn refusal(cause: Cause, max_body: u64) -> Refusal {
+/// The refusal that tells of `cause`.
+pub(super) fn refusal(cause: Cause, max_body: u64) -> Refusal {
     if cause == Cause::BodyTooBig {
         admit::body_too_big(max_body)
     } else {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,18 +24,33 @@ const ADDRESS_AGE: Duration = Duration::from_secs(10);
 pub struct Backend {
     /// Unique within its upstream.
     pub id: String,
-    /// `host:port`, as a `Host` field writes it.
+    /// `host:port`, as a `Host` field writes it; `localhost` for a Unix socket.
     pub authority: String,
+    /// `host:port` or `unix:PATH`, for people.
+    pub address: String,
     /// Share of the traffic.
     pub weight: u32,
     /// Connections that wait for their next request.
     pub idle: IdlePool,
-    host: String,
-    port: u16,
-    addresses: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    pub(super) place: Place,
     health: Mutex<Health>,
     ejection: Mutex<Ejection>,
     counters: Counters,
+}
+
+/// Where it listens.
+#[derive(Debug)]
+pub(super) enum Place {
+    Tcp(Name),
+    Unix(PathBuf),
+}
+
+/// A name or an address, with the addresses that were found for it.
+#[derive(Debug)]
+pub(super) struct Name {
+    host: String,
+    port: u16,
+    known: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,36 +87,22 @@ pub struct Totals {
     pub mean_time: Option<Duration>,
 }
 
-impl Backend {
-    /// A backend that nobody has checked yet.
-    pub fn new(settings: &model::Backend) -> Backend {
-        let host = &settings.host;
-        let authority = if host.contains(':') {
-            format!("[{host}]:{}", settings.port)
-        } else {
-            format!("{host}:{}", settings.port)
-        };
-        Backend {
-            id: settings.id.clone(),
-            authority,
-            weight: settings.weight,
-            idle: IdlePool::default(),
-            host: host.clone(),
-            port: settings.port,
-            addresses: Mutex::new(None),
-            health: Mutex::new(Health::default()),
-            ejection: Mutex::new(Ejection::default()),
-            counters: Counters::default(),
+impl Name {
+    fn new(host: &str, port: u16) -> Name {
+        Name {
+            host: host.to_owned(),
+            port,
+            known: Mutex::new(None),
         }
     }
 
-    /// The addresses of its name, looked up at most every 10 s. A lookup takes as long as the system's resolver lets it; when
+    /// The addresses of the name, looked up at most every 10 s. A lookup takes as long as the system's resolver lets it; when
     /// it fails, the addresses that were known before are used for another 10 s.
     ///
     /// # Errors
     /// The resolver's, when nothing was known before; also when the name has no address.
-    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let known = self.addresses.lock().clone();
+    pub(super) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let known = self.known.lock().clone();
         if let Some((at, addresses)) = &known
             && at.elapsed() < ADDRESS_AGE
         {
@@ -109,16 +111,12 @@ impl Backend {
         // Outside the lock: a slow resolver must not stop those who could use a fresh answer.
         let found = self.look_up().or_else(|error| match known {
             Some((_, addresses)) => {
-                log::warn!(
-                    "backend {}: {} does not resolve: {error}",
-                    self.id,
-                    self.host
-                );
+                log::warn!("{} does not resolve: {error}", self.host);
                 Ok(addresses)
             }
             None => Err(error),
         })?;
-        *self.addresses.lock() = Some((Instant::now(), found.clone()));
+        *self.known.lock() = Some((Instant::now(), found.clone()));
         Ok(found)
     }
 
@@ -132,6 +130,38 @@ impl Backend {
             ));
         }
         Ok(addresses)
+    }
+}
+
+impl Backend {
+    /// A backend that nobody has checked yet.
+    pub fn new(settings: &model::Backend) -> Backend {
+        let (authority, place) = match &settings.at {
+            model::BackendAddress::Tcp { host, port } => {
+                let authority = if host.contains(':') {
+                    format!("[{host}]:{port}")
+                } else {
+                    format!("{host}:{port}")
+                };
+                (authority, Place::Tcp(Name::new(host, *port)))
+            }
+            model::BackendAddress::Unix(path) => ("localhost".into(), Place::Unix(path.clone())),
+        };
+        let address = match &settings.at {
+            model::BackendAddress::Tcp { .. } => authority.clone(),
+            unix @ model::BackendAddress::Unix(_) => unix.to_string(),
+        };
+        Backend {
+            id: settings.id.clone(),
+            authority,
+            address,
+            weight: settings.weight,
+            idle: IdlePool::default(),
+            place,
+            health: Mutex::new(Health::default()),
+            ejection: Mutex::new(Ejection::default()),
+            counters: Counters::default(),
+        }
     }
 
     /// Why it is not used at `now`; `None`: it may be used.

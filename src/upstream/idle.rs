@@ -1,67 +1,189 @@
 //! Idle connections to one backend, last in first out, so that few stay warm and the rest age.
 //!
-//! It knows no HTTP: whoever checks a connection in has made sure that nothing is left unread on it.
+//! It knows no HTTP: whoever checks a connection in has made sure that nothing is left unread on it. How long a connection
+//! may lie here is decided in [`super::keep_alive`].
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rustix::net::RecvFlags;
+
+use crate::socket::Socket;
+
+use super::keep_alive::{self, KeepAlive};
 
 /// Most idle connections kept per backend. Every worker can leave one behind; this bounds many workers.
 const MAX_IDLE: usize = 1024;
 
+/// A connection to a backend.
+#[derive(Debug)]
+pub struct Connection {
+    /// Blocking.
+    pub socket: Socket,
+    /// What a blocking receive waits at most (SO_RCVTIMEO), as it was set last; `None`: for ever.
+    pub patience: Option<Duration>,
+}
+
+impl From<Socket> for Connection {
+    /// A connection that was just made.
+    fn from(socket: Socket) -> Connection {
+        Connection {
+            socket,
+            patience: None,
+        }
+    }
+}
+
+/// A connection that waited for its next request.
+#[derive(Debug)]
+pub struct Reused {
+    /// The connection; it was alive a moment ago.
+    pub connection: Connection,
+    /// For how long it waited.
+    pub idle: Duration,
+}
+
 /// The idle connections of one backend.
 #[derive(Debug, Default)]
 pub struct IdlePool {
-    connections: Mutex<Vec<Idle>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those idle longest come first.
+    connections: Vec<Idle>,
+    keep_alive: KeepAlive,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
-    expires: Instant,
+    connection: Connection,
+    since: Instant,
+    /// How long the backend says that it keeps it; wins over what was learned.
+    announced: Option<Duration>,
+}
+
+impl Idle {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    fn is_kept(&self, now: Instant, keep_alive: KeepAlive) -> bool {
+        self.age(now) < self.announced.unwrap_or(keep_alive.kept())
+    }
 }
 
 impl IdlePool {
-    /// The connection used last, if one is young enough. Whether it is still alive is for the caller to probe.
-    pub fn check_out(&self, now: Instant) -> Option<TcpStream> {
-        // The last one in is the youngest or near it: when it is too old, so are the rest, and the reaper takes them.
-        let last = self.connections.lock().pop()?;
-        (last.expires > now).then_some(last.stream)
+    /// The connection used last, if it is young enough and alive. With `tolerates_stale` it may be a little older than what
+    /// was seen to survive: for requests that can be repeated when the backend closes it at that very moment.
+    pub fn check_out(&self, now: Instant, tolerates_stale: bool) -> Option<Reused> {
+        loop {
+            let found = self.take(now, tolerates_stale)?;
+            let idle = found.age(now);
+            let is_alive = is_quiet(&found.connection.socket);
+            // Short waits teach nothing: spare them the lock.
+            if idle >= keep_alive::SHORTEST {
+                self.learn(idle, is_alive);
+            }
+            if is_alive {
+                return Some(Reused {
+                    connection: found.connection,
+                    idle,
+                });
+            }
+        }
     }
 
-    /// Keeps `stream` for at most `age`.
-    pub fn check_in(&self, stream: TcpStream, now: Instant, age: Duration) {
-        let mut connections = self.connections.lock();
-        if connections.len() < MAX_IDLE {
-            connections.push(Idle {
-                stream,
-                expires: now + age,
+    /// The last one in is the youngest or near it: when it is too old, so are the rest, and the reaper takes them.
+    fn take(&self, now: Instant, tolerates_stale: bool) -> Option<Idle> {
+        let mut state = self.state.lock();
+        let limit = if tolerates_stale {
+            state.keep_alive.kept()
+        } else {
+            state.keep_alive.trusted()
+        };
+        state
+            .connections
+            .pop_if(|last| last.age(now) < last.announced.unwrap_or(limit))
+    }
+
+    /// Keeps `connection`. `announced`: how long the backend says that it does (`Keep-Alive: timeout=N`).
+    pub fn check_in(&self, connection: Connection, now: Instant, announced: Option<Duration>) {
+        let announced = announced.map(keep_alive::announced);
+        if announced.is_some_and(|age| age.is_zero()) {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.connections.len() < MAX_IDLE {
+            state.connections.push(Idle {
+                connection,
+                since: now,
+                announced,
             });
         }
     }
 
-    /// Closes what is too old. Called every second: an idle connection must not linger in CLOSE_WAIT.
+    /// A connection that was idle for `idle` was closed at the moment it was used again.
+    pub fn note_stale(&self, idle: Duration) {
+        self.learn(idle, false);
+    }
+
+    fn learn(&self, idle: Duration, is_alive: bool) {
+        let keep_alive = &mut self.state.lock().keep_alive;
+        if is_alive {
+            keep_alive.survived(idle);
+        } else {
+            keep_alive.closed(idle);
+        }
+    }
+
+    /// Closes what is too old and what the backend has closed, and learns from the latter. Called every second: an idle
+    /// connection must not linger in CLOSE_WAIT.
     pub fn reap(&self, now: Instant) {
-        let expired: Vec<Idle> = {
-            let mut connections = self.connections.lock();
-            let (kept, expired) = connections.drain(..).partition(|idle| idle.expires > now);
-            *connections = kept;
-            expired
-        };
-        // Closing is a system call each: outside the lock.
+        // System calls are made outside the lock; what is looked at is out of the pool meanwhile.
+        let old = self.take_old(now);
+        let mut alive = Vec::with_capacity(old.len());
+        for idle in old {
+            let is_alive = is_quiet(&idle.connection.socket);
+            if idle.announced.is_none() {
+                self.learn(idle.age(now), is_alive);
+            }
+            if is_alive {
+                alive.push(idle);
+            }
+        }
+        let mut state = self.state.lock();
+        let keep_alive = state.keep_alive;
+        let expired: Vec<Idle> = alive
+            .extract_if(.., |idle| !idle.is_kept(now, keep_alive))
+            .collect();
+        state.connections.splice(0..0, alive);
+        drop(state);
         drop(expired);
+    }
+
+    /// Those that are not relied upon any more, for their age.
+    fn take_old(&self, now: Instant) -> Vec<Idle> {
+        let mut state = self.state.lock();
+        let trusted = state.keep_alive.trusted();
+        state
+            .connections
+            .extract_if(.., |idle| {
+                idle.age(now) >= idle.announced.unwrap_or(trusted)
+            })
+            .collect()
     }
 
     /// Closes all.
     pub fn clear(&self) {
-        let all = std::mem::take(&mut *self.connections.lock());
+        let all = std::mem::take(&mut self.state.lock().connections);
         drop(all);
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.connections.lock().len()
+        self.state.lock().connections.len()
     }
 
     /// Whether there are none.
@@ -70,35 +192,125 @@ impl IdlePool {
     }
 }
 
+/// Whether the backend has neither closed the connection nor said anything on it.
+fn is_quiet(socket: &Socket) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let peeked = rustix::net::recv(socket, &mut byte, flags);
+    matches!(peeked, Err(rustix::io::Errno::AGAIN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Socket::Unix(ours).into(), theirs)
+    }
+
+    fn marked(patience: u64) -> (Connection, UnixStream) {
+        let (mut connection, theirs) = pair();
+        connection.patience = Some(Duration::from_secs(patience));
+        (connection, theirs)
+    }
+
+    fn mark(reused: Option<Reused>) -> Option<u64> {
+        Some(reused?.connection.patience?.as_secs())
+    }
 
     #[test]
-    fn the_last_one_in_comes_out_first_and_old_ones_never() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (first, second) = (connect(), connect());
-        let ports = (
-            first.local_addr().unwrap().port(),
-            second.local_addr().unwrap().port(),
-        );
+    fn the_last_one_in_comes_out_first() {
         let pool = IdlePool::default();
         let now = Instant::now();
-        pool.check_in(first, now, Duration::from_secs(4));
-        pool.check_in(second, now, Duration::from_secs(9));
-        pool.reap(now + Duration::from_secs(5));
-        assert_eq!(pool.len(), 1);
-        assert!(pool.check_out(now + Duration::from_secs(9)).is_none());
-        pool.check_in(connect(), now, Duration::from_secs(4));
-        let last = connect();
-        let port = last.local_addr().unwrap().port();
-        pool.check_in(last, now, Duration::from_secs(4));
+        let ((first, _one), (second, _two)) = (marked(1), marked(2));
+        pool.check_in(first, now, None);
+        pool.check_in(second, now + SECOND, None);
+        assert_eq!(mark(pool.check_out(now + SECOND, false)), Some(2));
+        assert_eq!(mark(pool.check_out(now + SECOND, false)), Some(1));
+        assert!(pool.check_out(now, false).is_none());
+    }
+
+    #[test]
+    fn what_was_not_seen_to_survive_is_for_requests_that_can_be_repeated() {
+        let pool = IdlePool::default();
+        let now = Instant::now();
+        let (connection, _theirs) = pair();
+        pool.check_in(connection, now, None);
+        assert!(pool.check_out(now + 5 * SECOND, false).is_none());
+        let reused = pool.check_out(now + 5 * SECOND, true).unwrap();
+        assert_eq!(reused.idle, 5 * SECOND);
+        pool.check_in(reused.connection, now, None);
+        // Now it was seen: after 6 s it is alive, so 5 s are fine for all.
         assert_eq!(
-            pool.check_out(now).unwrap().local_addr().unwrap().port(),
-            port
+            pool.check_out(now + 6 * SECOND, true).unwrap().idle,
+            6 * SECOND
         );
-        assert_ne!(ports.0, ports.1);
+        let (connection, _theirs) = pair();
+        pool.check_in(connection, now, None);
+        assert!(pool.check_out(now + 49 * SECOND / 10, false).is_some());
+    }
+
+    #[test]
+    fn what_the_backend_announces_wins() {
+        let pool = IdlePool::default();
+        let now = Instant::now();
+        for (timeout, at, is_there) in [(20, 18, true), (20, 20, false), (3, 3, false)] {
+            pool.clear();
+            let (connection, _theirs) = pair();
+            pool.check_in(connection, now, Some(timeout * SECOND));
+            assert_eq!(pool.check_out(now + at * SECOND, true).is_some(), is_there);
+        }
+        let (connection, _theirs) = pair();
+        pool.clear();
+        pool.check_in(connection, now, Some(SECOND));
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_dead_one_is_passed_over() {
+        let pool = IdlePool::default();
+        let now = Instant::now();
+        let ((alive, _one), (dead, two), (talking, three)) = (marked(1), marked(2), marked(3));
+        for connection in [alive, dead, talking] {
+            pool.check_in(connection, now, None);
+        }
+        drop(two);
+        std::io::Write::write_all(&mut &three, b"HTTP/1.1 408 Late\r\n\r\n").unwrap();
+        assert_eq!(mark(pool.check_out(now, false)), Some(1));
+    }
+
+    #[test]
+    fn the_reaper_keeps_what_survives_and_learns() {
+        let pool = IdlePool::default();
+        let now = Instant::now();
+        let ((old, _one), (young, _two)) = (marked(1), marked(2));
+        pool.check_in(old, now, None);
+        pool.check_in(young, now + 5 * SECOND, None);
+        pool.reap(now + 6 * SECOND);
+        assert_eq!(pool.len(), 2);
+        // The first is at the bottom again, the second one trusted, as it has to be.
+        assert_eq!(mark(pool.check_out(now + 9 * SECOND, false)), Some(2));
+        assert!(pool.check_out(now + 9 * SECOND, false).is_none());
+        pool.reap(now + 60 * SECOND);
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn the_reaper_takes_what_the_backend_closed() {
+        let pool = IdlePool::default();
+        let now = Instant::now();
+        let ((one, theirs), (two, _kept)) = (pair(), pair());
+        pool.check_in(one, now, None);
+        pool.check_in(two, now + 2 * SECOND, None);
+        drop(theirs);
+        pool.reap(now + 45 * SECOND / 10);
+        assert_eq!(pool.len(), 1);
+        // 4.5 s were too long, so what is relied upon is 2.5 s.
+        assert!(pool.check_out(now + 5 * SECOND, false).is_none());
+        assert!(pool.check_out(now + 5 * SECOND, true).is_some());
     }
 }

@@ -4,9 +4,11 @@
 //! who is probed up to `health`, who is asked up to `forward`.
 
 pub mod backend;
+pub mod dial;
 pub mod ejection;
 pub mod health;
 pub mod idle;
+mod keep_alive;
 pub mod lease;
 pub mod report;
 

@@ -7,12 +7,14 @@ use http::StatusCode;
 use tiny_http::Request;
 
 use crate::error::Cause;
-use crate::exchange::{BodyFault, Exchange, Peer, ResponseWriter};
+use crate::exchange::{BodyFault, Exchange, Gathered, Peer, ResponseWriter, Upgraded};
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
+
+use crate::accept::answer::Shape;
 
 use super::judge::{closes_itself, is_buffered};
 use super::keeper::Keeper;
-use super::writer::{Shape, TinyWriter};
+use super::writer::TinyWriter;
 
 /// One request, from dispatch to answer.
 pub(super) struct TinyExchange {
@@ -90,7 +92,6 @@ impl TinyExchange {
             length,
             announced: head.announced,
             says_close: closes,
-            hangs_up: closes && !closes_itself(&self.head),
         }
     }
 }
@@ -116,6 +117,27 @@ impl Exchange for TinyExchange {
         self
     }
 
+    /// The engine's threads read ahead for nobody; a worker waits for the body.
+    fn gather(self: Box<Self>, _: u64, then: Gathered) {
+        then(self, Ok(()));
+    }
+
+    fn has_gathered(&self) -> bool {
+        false
+    }
+
+    fn is_nonblocking(&self) -> bool {
+        false
+    }
+
+    fn can_upgrade(&self) -> bool {
+        false
+    }
+
+    fn upgrade(self: Box<Self>, _: &ResponseHead) -> io::Result<Upgraded> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn start(
         mut self: Box<Self>,
         head: &ResponseHead,
@@ -136,7 +158,8 @@ impl Exchange for TinyExchange {
             ));
         }
         let shape = self.shape(head, length);
-        TinyWriter::start(request.into_writer(), head, shape, peer, keeper)
+        let hangs_up = shape.says_close && !closes_itself(&self.head);
+        TinyWriter::start(request.into_writer(), head, shape, hangs_up, peer, keeper)
     }
 
     fn abandon(mut self: Box<Self>) {

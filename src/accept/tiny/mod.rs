@@ -76,6 +76,11 @@ impl TinyListener {
         Ok(TinyListener { socket, local })
     }
 
+    /// Where it listens, with the port that the system picked.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
     /// Starts an accept loop, with the thread that dispatches its requests.
     fn open_loop(
         &self,
@@ -147,8 +152,8 @@ impl TinyListener {
 }
 
 impl Listener for TinyListener {
-    fn local_addr(&self) -> SocketAddr {
-        self.local
+    fn name(&self) -> String {
+        self.local.to_string()
     }
 
     fn run(self: Box<Self>, intake: Arc<dyn Intake>, drain: Drain) -> io::Result<()> {

@@ -9,32 +9,11 @@ use tiny_http::{Header, Request, Response, StatusCode};
 
 use crate::exchange::ResponseWriter;
 use crate::message::forwarded::PSEUDONYM;
-use crate::message::head::{BodyLength, ResponseHead, Version};
+use crate::message::head::ResponseHead;
 
 use super::disposal::{self, Leftover};
 use super::keeper::Keeper;
-
-/// What decides about framing and about the connection's fate.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) version: Version,
-    /// HEAD, 204, 304: no body, whatever is written.
-    pub(super) is_bodiless: bool,
-    pub(super) length: BodyLength,
-    pub(super) announced: Option<u64>,
-    /// `Connection: close` goes out.
-    pub(super) says_close: bool,
-    /// The connection is ours to close at the end; else tiny_http closes it, or it lives on.
-    pub(super) hangs_up: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Nothing,
-    Length(u64),
-    Chunked,
-    UntilClose,
-}
+use crate::accept::answer::{self, Framing, Shape};
 
 /// The body of one answer.
 pub(super) struct TinyWriter {
@@ -57,16 +36,18 @@ impl TinyWriter {
     pub(super) fn start(
         mut socket: Box<dyn Write + Send>,
         head: &ResponseHead,
-        shape: Shape,
+        mut shape: Shape,
+        hangs_up: bool,
         peer: SocketAddr,
         keeper: Arc<dyn Keeper>,
     ) -> io::Result<Box<dyn ResponseWriter>> {
-        let framing = framing(&shape);
-        // HTTP/1.0 knows no other end for an unknown length than the connection's.
+        let framing = shape.framing();
         let ends_connection = framing == Framing::UntilClose && !shape.says_close;
-        let bytes = render(head, &shape, framing, shape.says_close || ends_connection);
+        shape.says_close |= ends_connection;
+        let mut bytes = Vec::new();
+        answer::render(head, &shape, &mut bytes);
         let written = socket.write_all(&bytes).and_then(|()| socket.flush());
-        let hangs_up = shape.hangs_up || ends_connection;
+        let hangs_up = hangs_up || ends_connection;
         let writer = TinyWriter {
             out: Some(Out::Socket(socket)),
             framing,
@@ -133,8 +114,8 @@ impl TinyWriter {
                 self.send(piece)
             }
             Framing::Chunked => {
-                let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
-                chunk.reserve(piece.len() + 2);
+                let mut chunk = Vec::with_capacity(piece.len() + 20);
+                chunk.extend_from_slice(answer::chunk_line(piece.len()).as_bytes());
                 chunk.extend_from_slice(piece);
                 chunk.extend_from_slice(b"\r\n");
                 self.send(&chunk)
@@ -210,43 +191,4 @@ impl Drop for TinyWriter {
         }
         Arc::clone(&self.keeper).ended(self.peer);
     }
-}
-
-fn framing(shape: &Shape) -> Framing {
-    match shape.length {
-        _ if shape.is_bodiless => Framing::Nothing,
-        BodyLength::Empty => Framing::Length(0),
-        BodyLength::Known(length) => Framing::Length(length),
-        BodyLength::Unknown if shape.version == Version::Http11 => Framing::Chunked,
-        BodyLength::Unknown => Framing::UntilClose,
-    }
-}
-
-fn render(head: &ResponseHead, shape: &Shape, framing: Framing, says_close: bool) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 {} {}\r\n", head.status.as_u16(), head.reason()).into_bytes();
-    for (name, value) in head.fields.iter() {
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    let length = match framing {
-        Framing::Length(length) => Some(length),
-        Framing::Nothing => shape.announced.or(match shape.length {
-            BodyLength::Known(length) => Some(length),
-            _ => None,
-        }),
-        Framing::Chunked | Framing::UntilClose => None,
-    };
-    if let Some(length) = length.filter(|_| head.status.as_u16() != 204) {
-        bytes.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
-    }
-    if framing == Framing::Chunked {
-        bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-    }
-    if says_close {
-        bytes.extend_from_slice(b"Connection: close\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
 }

@@ -5,6 +5,8 @@
 pub enum Engine {
     /// tiny_http accepts and parses.
     TinyHttp,
+    /// Our own.
+    Reactor,
 }
 
 impl Engine {
@@ -12,6 +14,7 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Engine::TinyHttp => "tiny_http",
+            Engine::Reactor => "reactor",
         }
     }
 }
@@ -27,6 +30,11 @@ macro_rules! on_each_engine {
                 #[test]
                 fn tiny_http() {
                     super::$name($crate::support::Engine::TinyHttp);
+                }
+
+                #[test]
+                fn reactor() {
+                    super::$name($crate::support::Engine::Reactor);
                 }
             }
         )+

@@ -175,7 +175,7 @@ impl Setup {
         let loaded = config::load_str("test.toml", &text)
             .unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
         let running = Running::start(loaded.config).unwrap_or_else(|error| panic!("{error}"));
-        let traffic = running.traffic()[0];
+        let traffic = running.traffic()[0].ip().expect("a TCP address");
         let admin = running.admin().expect("an admin listener");
         Proxy {
             running: Some(running),

@@ -1,0 +1,298 @@
+//! The reactor's thread: waits for readiness, and lets the connections that have it make progress.
+//!
+//! It owns accepting, idle connections, half-read requests, undelivered answers and all their deadlines. It never waits for
+//! one of them.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::drain::{Drain, Phase};
+use crate::error::Cause;
+use crate::exchange::{HeadFault, Intake, Peer};
+use crate::socket::Socket;
+
+use super::acceptor::{Accepted, Acceptor};
+use super::expiry;
+use super::home::Home;
+use super::link::{Link, Stage};
+use super::progress::{Fate, Progress};
+use super::readiness::Readiness;
+use super::rules::{Rules, TOO_MANY_FROM_ONE};
+
+/// Events taken at a time.
+const EVENTS: usize = 1024;
+/// Connections accepted before those that are there get their turn.
+const ACCEPTS: usize = 128;
+/// Idle connections closed at a time to make room.
+const MAKE_ROOM: usize = 32;
+/// How long nothing is accepted after descriptors ran out.
+const STARVED: Duration = Duration::from_millis(100);
+/// The token of the call from outside; acceptors come first, then links.
+const CALL: Token = Token(usize::MAX);
+
+/// One thread's connections.
+pub(super) struct Reactor {
+    poll: Poll,
+    acceptors: Vec<Acceptor>,
+    links: Slab<Arc<Link>>,
+    home: Arc<Home>,
+    rules: Arc<Rules>,
+    progress: Progress,
+    drain: Drain,
+    next_sweep: u64,
+    /// Nothing is accepted before that moment; 0: accepting.
+    pause_until: u64,
+    has_warned: bool,
+}
+
+impl Reactor {
+    pub(super) fn new(
+        acceptors: Vec<Acceptor>,
+        rules: Arc<Rules>,
+        intake: Arc<dyn Intake>,
+        drain: Drain,
+    ) -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), CALL)?;
+        let home = Arc::new(Home::new(waker, drain.clone()));
+        for (number, acceptor) in acceptors.iter().enumerate() {
+            let socket = acceptor.as_raw_fd();
+            poll.registry()
+                .register(&mut SourceFd(&socket), Token(number), Interest::READABLE)?;
+        }
+        let caller = Arc::downgrade(&home);
+        drain.on_advance(move || {
+            if let Some(home) = caller.upgrade() {
+                home.wake();
+            }
+        });
+        Ok(Reactor {
+            poll,
+            acceptors,
+            links: Slab::new(),
+            home,
+            rules,
+            progress: Progress::new(intake),
+            drain,
+            next_sweep: 0,
+            pause_until: 0,
+            has_warned: false,
+        })
+    }
+
+    /// Runs until the drain is over.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.drain.is_stopped() {
+            match self.poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => (),
+            }
+            for event in &events {
+                self.happened(event);
+            }
+            for link in self.home.take_calls() {
+                self.look_at(&link, Readiness::default());
+            }
+            self.accept();
+            self.sweep();
+        }
+        self.close_all();
+        Ok(())
+    }
+
+    /// How long to wait for events: for ever when there is nothing to look after.
+    fn patience(&self) -> Option<Duration> {
+        let now = self.home.now();
+        if self.pause_until == 0 && self.acceptors.iter().any(|acceptor| acceptor.is_ready) {
+            return Some(Duration::ZERO);
+        }
+        let sweep = Some(self.next_sweep).filter(|_| !self.links.is_empty());
+        let pause = Some(self.pause_until).filter(|until| *until > 0);
+        let next = sweep.into_iter().chain(pause).min()?;
+        Some(Duration::from_millis(next.saturating_sub(now)))
+    }
+
+    fn happened(&mut self, event: &Event) {
+        if event.token() == CALL {
+            return;
+        }
+        if let Some(acceptor) = self.acceptors.get_mut(event.token().0) {
+            acceptor.is_ready = true;
+            return;
+        }
+        let Some(link) = self.links.get(event.token().0 - self.acceptors.len()) else {
+            return;
+        };
+        let link = Arc::clone(link);
+        let ready = Readiness {
+            is_readable: event.is_readable(),
+            is_read_closed: event.is_read_closed() || event.is_error(),
+        };
+        self.look_at(&link, ready);
+    }
+
+    fn look_at(&mut self, link: &Arc<Link>, ready: Readiness) {
+        let fate = self.progress.make(link, ready);
+        self.settle(link, fate);
+    }
+
+    fn settle(&mut self, link: &Arc<Link>, fate: Fate) {
+        if fate == Fate::Stays {
+            return;
+        }
+        let key = link.key.load(Ordering::Relaxed);
+        // A call may come late, when the place has another link already, or none.
+        if !self
+            .links
+            .get(key)
+            .is_some_and(|known| Arc::ptr_eq(known, link))
+        {
+            return;
+        }
+        // Somebody else may still have the link, and with it the open socket: nothing more is to be heard of it.
+        let socket = link.socket.as_fd().as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&socket));
+        self.links.remove(key);
+    }
+
+    fn accept(&mut self) {
+        if self.pause_until > self.home.now() {
+            return;
+        }
+        self.pause_until = 0;
+        for number in 0..self.acceptors.len() {
+            for _ in 0..ACCEPTS {
+                let Some(acceptor) = self
+                    .acceptors
+                    .get_mut(number)
+                    .filter(|acceptor| acceptor.is_ready)
+                else {
+                    break;
+                };
+                let has_preamble = acceptor.has_preamble;
+                match acceptor.accept() {
+                    Accepted::Connection(socket, peer) => self.admit(socket, peer, has_preamble),
+                    Accepted::Nobody => acceptor.is_ready = false,
+                    Accepted::Gone => (),
+                    Accepted::Starved(error) => {
+                        self.starved(error);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// No descriptors: idle connections give theirs, else accepting pauses.
+    fn starved(&mut self, error: rustix::io::Errno) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            log::warn!("cannot accept more connections: {error}; closing idle ones");
+        }
+        if self.make_room() == 0 {
+            self.pause_until = self.home.now() + u64::try_from(STARVED.as_millis()).unwrap_or(100);
+        }
+    }
+
+    /// Closes connections that wait for a further request. How many.
+    fn make_room(&mut self) -> usize {
+        let keys = expiry::longest_idle(&self.links, MAKE_ROOM);
+        for key in &keys {
+            if let Some(link) = self.links.get(*key).cloned() {
+                link.hold().cut(false);
+                self.look_at(&link, Readiness::default());
+            }
+        }
+        keys.len()
+    }
+
+    fn admit(&mut self, socket: Socket, peer: Peer, has_preamble: bool) {
+        let mut seat = self.rules.seats.take();
+        if self.rules.seats.is_over() {
+            self.make_room();
+        }
+        if self.rules.seats.is_flooded() {
+            return;
+        }
+        let is_trusted = self.rules.is_trusted(peer.ip());
+        let refusal = if self.rules.seats.is_over() {
+            Some("There are too many connections (server.limits.connections).")
+        } else if !is_trusted && !seat.assign(peer.ip()) {
+            Some(TOO_MANY_FROM_ONE)
+        } else {
+            None
+        };
+        let stage = if has_preamble && is_trusted {
+            Stage::Preamble
+        } else {
+            Stage::Head
+        };
+        let link = Link::new(socket, peer, seat, stage, &self.home, &self.rules);
+        if let Err(error) = self.register(&link) {
+            return log::error!("a connection cannot be watched: {error}");
+        }
+        link.set_deadline(self.rules.timeouts.head);
+        if let Some(message) = refusal {
+            let fault = HeadFault {
+                cause: Cause::Overloaded,
+                message: message.into(),
+            };
+            self.progress.refuse(link.hold(), fault);
+        }
+    }
+
+    fn register(&mut self, link: &Arc<Link>) -> io::Result<()> {
+        let entry = self.links.vacant_entry();
+        let token = Token(self.acceptors.len() + entry.key());
+        let socket = link.socket.as_fd().as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&socket), token, interest)?;
+        link.key.store(entry.key(), Ordering::Relaxed);
+        entry.insert(Arc::clone(link));
+        Ok(())
+    }
+
+    /// Looks at all deadlines now and then.
+    fn sweep(&mut self) {
+        let now = self.home.now();
+        if now < self.next_sweep && self.drain.phase() < Phase::Draining {
+            return;
+        }
+        let is_draining = self.drain.is_draining();
+        let due: Vec<Arc<Link>> = self
+            .links
+            .iter()
+            .filter(|(_, link)| {
+                (1..=now).contains(&link.deadline()) || (is_draining && expiry::is_idle(link))
+            })
+            .map(|(_, link)| Arc::clone(link))
+            .collect();
+        for link in due {
+            let fate = if is_draining && expiry::is_idle(&link) {
+                self.progress.end(link.hold())
+            } else {
+                expiry::expire(&link, &self.progress)
+            };
+            self.settle(&link, fate);
+        }
+        self.has_warned &= self.pause_until > 0;
+        self.next_sweep = now + u64::try_from(self.rules.sweep().as_millis()).unwrap_or(250);
+    }
+
+    fn close_all(&mut self) {
+        for link in std::mem::take(&mut self.links) {
+            link.1.hold().cut(false);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What happens when a connection's time is over, and which idle connections go first when room is needed.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::error::Cause;
+use crate::exchange::{BodyFault, HeadFault};
+
+use super::link::{Link, Stage};
+use super::progress::{Fate, Progress};
+use super::readiness::Readiness;
+
+/// The deadline of `link` has passed.
+pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
+    // Somebody is at it right now: it is not idle, and the next sweep comes soon.
+    let Some(mut held) = link.try_hold(Readiness::default()) else {
+        return Fate::Stays;
+    };
+    // It may have moved on meanwhile.
+    let deadline = link.deadline();
+    if deadline == 0 || deadline > link.home.now() {
+        return Fate::Stays;
+    }
+    match &held.stage {
+        Stage::Head if !held.input.is_empty() => {
+            let message = "The request head did not arrive in time (server.timeouts.head).".into();
+            let cause = Cause::ClientTimeout;
+            progress.refuse(held, HeadFault { cause, message });
+            Fate::Stays
+        }
+        Stage::Body(_) => {
+            progress.give_up_body(held, BodyFault::TooSlow);
+            Fate::Stays
+        }
+        Stage::Delivering(..) => {
+            log::info!(
+                "{} takes its answer too slowly; the rest is dropped",
+                held.peer.ip()
+            );
+            held.cut(true);
+            Fate::Ended
+        }
+        Stage::Preamble | Stage::Head | Stage::Lingering => progress.end(held),
+        Stage::Busy | Stage::Ended | Stage::GivenAway => {
+            link.clear_deadline();
+            Fate::Stays
+        }
+    }
+}
+
+/// Whether it waits for a further request. A newcomer does not: it gets its chance.
+pub(super) fn is_idle(link: &Arc<Link>) -> bool {
+    link.try_hold(Readiness::default()).is_some_and(|held| {
+        matches!(held.stage, Stage::Head)
+            && held.served > 0
+            && held.input.is_empty()
+            && !held.is_readable
+    })
+}
+
+/// The keys of up to `count` connections that wait for a further request, those first that have waited longest.
+pub(super) fn longest_idle(links: &Slab<Arc<Link>>, count: usize) -> Vec<usize> {
+    let mut idle: Vec<(u64, usize)> = links
+        .iter()
+        .filter(|(_, link)| is_idle(link))
+        .map(|(key, link)| (link.deadline(), key))
+        .collect();
+    idle.sort_unstable();
+    idle.into_iter().take(count).map(|(_, key)| key).collect()
+}

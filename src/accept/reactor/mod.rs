@@ -1,0 +1,117 @@
+//! The reactor engine: readiness instead of threads. An idle or slow connection costs a few KiB and no thread.
+//!
+//! One thread (or a few, by configuration) owns all connections: [`event_loop`] is its loop, [`progress`] what a connection does
+//! when something has come, [`expiry`] what happens when its time is over. A whole request becomes an [`exchange`], which
+//! somebody answers through a [`writer`]; then the connection comes back. [`link`] is what both sides share.
+//!
+//! Bytes become requests in [`parse`], [`chunks`] and [`body`]; nothing there does I/O of its own.
+
+mod acceptor;
+mod body;
+mod budget;
+mod chunks;
+mod conduit;
+mod descriptors;
+mod event_loop;
+mod exchange;
+mod expiry;
+mod home;
+mod link;
+mod outbox;
+mod pace;
+mod parse;
+mod progress;
+mod proxy_protocol;
+mod readiness;
+
+mod rules;
+mod seats;
+mod writer;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config::model::{Listen, Server};
+use crate::drain::Drain;
+use crate::exchange::{Intake, Listener};
+
+use super::{BindError, Opened};
+use acceptor::Acceptor;
+use event_loop::Reactor;
+use rules::Rules;
+
+/// The listening sockets of one thread, ready to run.
+struct ReactorListener {
+    acceptors: Vec<Acceptor>,
+    rules: Arc<Rules>,
+}
+
+/// Opens all of `listen`, for as many threads as `server` says.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub(super) fn open(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
+    let connections = connections(server);
+    let rules = Rules::new(server, connections);
+    let mut first = Vec::with_capacity(listen.len());
+    for entry in listen {
+        let opened = Acceptor::open(entry, server.reuse_port);
+        first.push(opened.map_err(|error| failed(entry, error))?);
+    }
+    let addresses = first.iter().map(Acceptor::address).collect();
+    let mut listeners: Vec<Box<dyn Listener>> = Vec::with_capacity(server.listener_threads);
+    for _ in 1..server.listener_threads {
+        let mut acceptors = Vec::with_capacity(listen.len());
+        for (entry, acceptor) in listen.iter().zip(&first) {
+            acceptors.push(acceptor.another().map_err(|error| failed(entry, error))?);
+        }
+        listeners.push(Box::new(ReactorListener {
+            acceptors,
+            rules: Arc::clone(&rules),
+        }));
+    }
+    listeners.push(Box::new(ReactorListener {
+        acceptors: first,
+        rules,
+    }));
+    Ok(Opened {
+        listeners,
+        addresses,
+    })
+}
+
+fn failed(listen: &Listen, error: io::Error) -> BindError {
+    BindError {
+        address: listen.address.clone(),
+        error,
+    }
+}
+
+/// As many as the configuration allows and there are descriptors for.
+fn connections(server: &Server) -> usize {
+    let wanted = server.limits.connections;
+    let possible = descriptors::raise_limit().map_or(usize::MAX, |limit| {
+        descriptors::enough_for(limit, server.workers)
+    });
+    if possible < wanted {
+        log::warn!(
+            "the limit of open files is enough for {possible} connections only, not for {wanted} (server.limits.connections)"
+        );
+    }
+    wanted.min(possible)
+}
+
+impl Listener for ReactorListener {
+    fn name(&self) -> String {
+        let names: Vec<String> = self
+            .acceptors
+            .iter()
+            .map(|acceptor| acceptor.address().to_string())
+            .collect();
+        names.join(", ")
+    }
+
+    fn run(self: Box<Self>, intake: Arc<dyn Intake>, drain: Drain) -> io::Result<()> {
+        Reactor::new(self.acceptors, self.rules, intake, drain)?.run()
+    }
+}

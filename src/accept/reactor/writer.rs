@@ -1,0 +1,198 @@
+//! Writes an answer to a link: as much as the client takes at once; a bounded rest stays for the reactor to deliver, so that
+//! no worker waits for a slow client; only what is more than that does wait.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+
+use crate::accept::answer::{Framing, chunk_line};
+use crate::exchange::ResponseWriter;
+
+use super::budget::PER_ANSWER;
+use super::link::{After, Link};
+use super::pace::Pace;
+
+/// Pieces up to this are put together with the head, or with each other, into one send.
+const JOINED: usize = 16 * 1024;
+
+/// The body of one answer.
+pub(super) struct LinkWriter {
+    link: Arc<Link>,
+    /// The head, and perhaps the begin of the body, until the first flush.
+    pending: Vec<u8>,
+    framing: Framing,
+    after: After,
+    is_finished: bool,
+}
+
+impl LinkWriter {
+    pub(super) fn new(
+        link: Arc<Link>,
+        head: Vec<u8>,
+        framing: Framing,
+        after: After,
+    ) -> LinkWriter {
+        LinkWriter {
+            link,
+            pending: head,
+            framing,
+            after,
+            is_finished: false,
+        }
+    }
+
+    /// Adds to what is pending, or sends all of it.
+    fn push(&mut self, parts: [&[u8]; 3]) -> io::Result<()> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if self.pending.len() + length <= JOINED {
+            parts
+                .iter()
+                .for_each(|part| self.pending.extend_from_slice(part));
+            return Ok(());
+        }
+        let [first, second, third] = parts;
+        let pending = std::mem::take(&mut self.pending);
+        put_some(
+            &self.link,
+            &[&pending, first, second, third],
+            self.may_leave_rest(),
+        )
+    }
+
+    /// Whether what is left of the answer is little enough to leave it to the reactor. A length that is not known yet may be.
+    fn may_leave_rest(&self) -> bool {
+        !matches!(self.framing, Framing::Length(left) if left > PER_ANSWER as u64)
+    }
+}
+
+impl Write for LinkWriter {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if piece.is_empty() {
+            return Ok(0);
+        }
+        match &mut self.framing {
+            Framing::Nothing => (),
+            Framing::UntilClose => self.push([piece, b"", b""])?,
+            Framing::Length(left) if *left < piece.len() as u64 => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "more body bytes than announced",
+                ));
+            }
+            Framing::Length(left) => {
+                *left -= piece.len() as u64;
+                self.push([piece, b"", b""])?;
+            }
+            Framing::Chunked => {
+                let line = chunk_line(piece.len());
+                self.push([line.as_bytes(), piece, b"\r\n"])?;
+            }
+        }
+        Ok(piece.len())
+    }
+
+    /// Sends what is pending; but not the end of a known length: [`ResponseWriter::finish`] comes next, and sends it.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() || matches!(self.framing, Framing::Length(0) | Framing::Nothing)
+        {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        put_some(&self.link, &[&pending], self.may_leave_rest())
+    }
+}
+
+impl ResponseWriter for LinkWriter {
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        let end: &[u8] = match self.framing {
+            Framing::Length(left) if left > 0 => {
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "fewer body bytes than announced",
+                ));
+            }
+            Framing::Chunked => b"0\r\n\r\n",
+            _ => b"",
+        };
+        put_last(&self.link, &[&self.pending, end], self.after)?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for LinkWriter {
+    /// Not finished: the client must see that the answer was cut.
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.link.hold().cut(self.framing == Framing::UntilClose);
+        }
+    }
+}
+
+/// Writes all of `parts`, in order; the exchange goes on.
+pub(super) fn put_some(link: &Arc<Link>, parts: &[&[u8]], may_leave_rest: bool) -> io::Result<()> {
+    put(link, parts, may_leave_rest, None)
+}
+
+/// Writes all of `parts`, in order. The exchange is over then, and the reactor has the link again.
+pub(super) fn put_last(link: &Arc<Link>, parts: &[&[u8]], after: After) -> io::Result<()> {
+    put(link, parts, true, Some(after))
+}
+
+fn put(
+    link: &Arc<Link>,
+    parts: &[&[u8]],
+    may_leave_rest: bool,
+    end: Option<After>,
+) -> io::Result<()> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut sent = 0;
+    let mut patience = Patience::new();
+    loop {
+        let mut held = link.hold();
+        if held.flush()? {
+            sent += held.send(parts, sent)?;
+        }
+        if sent < total && !(may_leave_rest && held.keep(parts, sent)) {
+            drop(held);
+            patience.wait(link, sent)?;
+            continue;
+        }
+        if let Some(after) = end {
+            held.settle(after);
+        }
+        return Ok(());
+    }
+}
+
+/// How long a worker waits for a slow reader.
+struct Patience {
+    pace: Pace,
+    waited: u64,
+    sent: usize,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        Patience {
+            pace: Pace::begin(0),
+            waited: 0,
+            sent: 0,
+        }
+    }
+
+    fn wait(&mut self, link: &Link, sent: usize) -> io::Result<()> {
+        self.pace.add(sent - self.sent);
+        self.sent = sent;
+        let timeouts = &link.rules.timeouts;
+        let begun = Instant::now();
+        let is_ready = link.wait(PollFlags::OUT, timeouts.write_idle)?;
+        self.waited += u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+        if !is_ready || self.pace.is_too_slow(timeouts.min_rate, self.waited) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! Makes a new connection to a backend, over TCP or a Unix socket, within a deadline.
+//!
+//! Nothing is sent here, and nothing is kept: see [`super::idle`] for connections that are used again.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Type};
+
+use crate::socket::Socket;
+
+use super::backend::{Backend, Place};
+
+/// No address gets less time than this, however many there are.
+const MIN_CONNECT: Duration = Duration::from_millis(10);
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum DialError {
+    /// The backend's name does not resolve.
+    Name(io::Error),
+    /// The connection was refused or not accepted in time (`TimedOut`); the last address's word.
+    Connect(io::Error),
+}
+
+/// Connects to `backend`; the socket blocks. Resolving its name may take longer than `deadline`.
+///
+/// # Errors
+/// When its name does not resolve, or none of its addresses accepts before `deadline`.
+pub fn dial(backend: &Backend, deadline: Instant) -> Result<Socket, DialError> {
+    match &backend.place {
+        Place::Tcp(name) => {
+            let addresses = name.addresses().map_err(DialError::Name)?;
+            dial_tcp(&addresses, deadline)
+                .map(Socket::Tcp)
+                .map_err(DialError::Connect)
+        }
+        Place::Unix(path) => dial_unix(path, deadline)
+            .map(Socket::Unix)
+            .map_err(DialError::Connect),
+    }
+}
+
+/// Tries one address after another; each gets its share of the time.
+fn dial_tcp(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::Error::from(io::ErrorKind::TimedOut);
+    for (index, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
+        match TcpStream::connect_timeout(address, share.max(MIN_CONNECT)) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+/// A connect over a Unix socket is done at once, unless the listener's queue is full. A send timeout bounds that wait; one
+/// that does not block would fail right away and leave nothing to poll for.
+fn dial_unix(path: &Path, deadline: Instant) -> io::Result<std::os::unix::net::UnixStream> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let address = SockAddr::unix(path)?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        socket.set_write_timeout(Some(left.max(MIN_CONNECT)))?;
+        match socket.connect(&address) {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    socket.set_write_timeout(None)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::config::model;
+
+    fn backend(at: model::BackendAddress) -> Backend {
+        Backend::new(&model::Backend {
+            id: "b".into(),
+            at,
+            weight: 1,
+        })
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    #[test]
+    fn both_kinds_connect() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let unix = UnixListener::bind(&path).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = "localhost".into();
+        let port = tcp.local_addr().unwrap().port();
+        let over_tcp = backend(model::BackendAddress::Tcp { host, port });
+        let over_unix = backend(model::BackendAddress::Unix(path.clone()));
+        assert_eq!(over_tcp.authority, format!("localhost:{port}"));
+        assert_eq!(over_unix.authority, "localhost");
+        assert_eq!(over_unix.address, format!("unix:{}", path.display()));
+
+        let mut ends: [(Socket, Box<dyn Read>); 2] = [
+            (
+                dial(&over_tcp, soon()).unwrap(),
+                Box::new(tcp.accept().unwrap().0),
+            ),
+            (
+                dial(&over_unix, soon()).unwrap(),
+                Box::new(unix.accept().unwrap().0),
+            ),
+        ];
+        for (ours, theirs) in &mut ends {
+            (&*ours).write_all(b"hello").unwrap();
+            let mut bytes = [0; 5];
+            theirs.read_exact(&mut bytes).unwrap();
+            assert_eq!(&bytes, b"hello");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_refuses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let kind = |path: &Path| match dial_unix(path, soon()) {
+            Ok(_) => None,
+            Err(error) => Some(error.kind()),
+        };
+        assert_eq!(kind(&path), Some(io::ErrorKind::NotFound));
+        drop(UnixListener::bind(&path).unwrap());
+        assert_eq!(kind(&path), Some(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn a_full_queue_is_waited_for_until_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let listener = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let patience = Duration::from_millis(100);
+        let begun = loop {
+            let begun = Instant::now();
+            match dial_unix(&path, begun + patience) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                    break begun;
+                }
+            }
+            assert!(waiting.len() < 16);
+        };
+        assert!(begun.elapsed() >= patience);
+
+        // Room is made while somebody waits.
+        let waiter = std::thread::spawn(move || dial_unix(&path, soon()).is_ok());
+        let accepted = listener.accept().unwrap();
+        assert!(waiter.join().unwrap());
+        drop((accepted, waiting));
+    }
+}
