@@ -209,6 +209,7 @@ impl Running {
         if !cut.is_empty() {
             // Workers may hang in backends and clients: nobody waits for them any more.
             self.drain.advance(Phase::Stopped);
+            self.corridor.end_tunnels();
             self.threads.clear();
             return Outcome::Cut(cut);
         }

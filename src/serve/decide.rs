@@ -43,6 +43,8 @@ pub struct Plan {
     pub path: String,
     /// Most bytes of the request body.
     pub max_body: u64,
+    /// Whether the connection may be upgraded, should the client ask for it.
+    pub upgrade: bool,
 }
 
 /// Decides about `head`.
@@ -159,6 +161,7 @@ fn to_upstream(
             upstream,
             path: "*".into(),
             max_body,
+            upgrade: false,
         });
     }
     let path = head.target.path();
@@ -171,6 +174,7 @@ fn to_upstream(
         upstream,
         path: path.into_owned(),
         max_body,
+        upgrade: found.route.upgrade,
     })
 }
 

@@ -10,6 +10,7 @@ mod pass;
 mod pool;
 pub mod snapshot;
 pub mod trace;
+mod upgrade;
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -19,6 +20,7 @@ use crate::admit::Refusal;
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
+use crate::tunnel::Tunnels;
 
 use context::Context;
 use crew::{Crew, Reply};
@@ -36,6 +38,7 @@ pub struct Corridor {
     snapshot: Arc<Snapshot>,
     pool: Pool<Job>,
     crew: Crew,
+    tunnels: Arc<Tunnels>,
     drain: Drain,
 }
 
@@ -46,9 +49,11 @@ impl Corridor {
     /// When a thread cannot be started.
     pub fn start(snapshot: Arc<Snapshot>, drain: &Drain) -> io::Result<Arc<Corridor>> {
         let server = &snapshot.config.server;
+        let limit = server.limits.tunnels;
+        let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
         let run = {
-            let drain = drain.clone();
-            move |job: Job| pass::pass(job, &drain)
+            let (drain, tunnels) = (drain.clone(), Arc::clone(&tunnels));
+            move |job: Job| pass::pass(job, &drain, &tunnels)
         };
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
         let crew = Crew::start()?;
@@ -57,6 +62,7 @@ impl Corridor {
             snapshot,
             pool,
             crew,
+            tunnels,
             drain: drain.clone(),
         }))
     }
@@ -73,10 +79,16 @@ impl Corridor {
         }
     }
 
+    /// Ends what is upgraded, at once: it has no end of its own that could be waited for.
+    pub fn end_tunnels(&self) {
+        self.tunnels.shut_down();
+    }
+
     /// Ends the workers and the crew after what they are doing, and waits for them.
     pub fn shut_down(&self) {
         self.pool.shut_down();
         self.crew.shut_down();
+        self.tunnels.shut_down();
     }
 
     fn dispatch(&self, exchange: Box<dyn Exchange>, context: Context, plan: Plan) {

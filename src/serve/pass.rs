@@ -16,9 +16,12 @@ use crate::exchange::Exchange;
 use crate::forward::{self, Client, Forwarded, Outbound, RequestBody};
 use crate::respond::{self, Break, Page};
 
+use crate::tunnel::Tunnels;
+
 use super::context::{self, Context};
 use super::decide::Plan;
 use super::snapshot::Snapshot;
+use super::upgrade::{self, Switch};
 
 thread_local! {
     /// Each worker's own ureq agent: a shared one would cost every request a lock.
@@ -56,7 +59,7 @@ impl Job {
 }
 
 /// Brings one exchange to its end.
-pub(super) fn pass(job: Job, drain: &Drain) {
+pub(super) fn pass(job: Job, drain: &Drain, tunnels: &Tunnels) {
     let Job {
         mut exchange,
         mut context,
@@ -70,7 +73,12 @@ pub(super) fn pass(job: Job, drain: &Drain) {
     };
     context.upstream = Some(group.upstream.name.clone());
 
-    let outbound = Outbound::prepare(exchange.head(), &plan.path, context.hop(), false);
+    let place = match upgrade::reserve(&*exchange, &plan, tunnels) {
+        Ok(place) => place,
+        Err(refusal) => return refuse(exchange, context, &refusal),
+    };
+    let wants_upgrade = place.is_some();
+    let outbound = Outbound::prepare(exchange.head(), &plan.path, context.hop(), wants_upgrade);
     let mut leases = group.balancer.candidates(&group.upstream);
     let is_at_hand = exchange.has_gathered();
     let mut body =
@@ -88,12 +96,28 @@ pub(super) fn pass(job: Job, drain: &Drain) {
 
     context.close |= drain.is_draining();
     match forwarded {
-        Ok(forwarded) => respond(
-            exchange,
-            context,
-            forwarded,
-            snapshot.config.server.backend_header,
-        ),
+        Ok(forwarded) => {
+            let shows_backend = snapshot.config.server.backend_header;
+            match (forwarded, place) {
+                (
+                    Forwarded {
+                        answer,
+                        upgraded: Some(conduit),
+                        lease,
+                    },
+                    Some(place),
+                ) => {
+                    let switch = Switch {
+                        head: answer.head,
+                        conduit,
+                        lease,
+                        shows_backend,
+                    };
+                    upgrade::open(exchange, context, switch, tunnels, place);
+                }
+                (forwarded, _) => respond(exchange, context, forwarded, shows_backend),
+            }
+        }
         Err(gave_up) => refuse(exchange, context, &refusal(gave_up.cause, plan.max_body)),
     }
 }

@@ -6,6 +6,7 @@ use crate::support::{Backend, Client, Engine, Process, Proxy, eventually, on_eac
 on_each_engine!(
     one_connection_carries_many_requests,
     pipelined_requests_are_answered_in_order,
+    a_hundred_pipelined_bodies_are_answered_in_order,
     connection_close_is_obeyed,
     an_http_10_client_gets_a_close_delimited_answer,
     a_client_that_leaves_a_download_frees_everything,
@@ -39,6 +40,34 @@ fn pipelined_requests_are_answered_in_order(engine: Engine) {
     for n in 0..5 {
         assert_eq!(client.read().text(), format!("/{n}"));
     }
+}
+
+/// Sent from a thread of its own: they are more than the buffers on the way take.
+fn a_hundred_pipelined_bodies_are_answered_in_order(engine: Engine) {
+    let backend = Backend::echo();
+    let proxy = Proxy::to(engine, [&backend]).start();
+    let mut client = proxy.client();
+    // Some that fit into one packet, some that fit no buffer that is filled ahead.
+    let body = |n: usize| format!("{n}:{}", "x".repeat(if n % 10 == 9 { 100_000 } else { n }));
+    let mut sender = client.twin();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for n in 0..100 {
+                let (body, length) = (body(n), body(n).len());
+                let start = format!("POST /{n} HTTP/1.1\r\nHost: test\r\n");
+                sender.send(match n % 2 {
+                    0 => format!("{start}Content-Length: {length}\r\n\r\n{body}"),
+                    _ => format!(
+                        "{start}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
+                    ),
+                });
+            }
+        });
+        for n in 0..100 {
+            assert!(client.read().text() == body(n), "answer {n}");
+        }
+    });
+    assert_eq!(backend.count(), 100);
 }
 
 fn connection_close_is_obeyed(engine: Engine) {
@@ -143,7 +172,8 @@ fn a_silent_upload_is_given_up(engine: Engine) {
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
     let status = client.receive().status();
-    assert!(matches!(status, None | Some(408)), "{status:?}");
+    let hung_up = engine == Engine::TinyHttp && status.is_none();
+    assert!(hung_up || status == Some(408), "{status:?}");
     assert!(backend.seen().iter().all(|seen| seen.end != BodyEnd::Whole));
     assert_eq!(proxy.client().post("/", "whole").text(), "never");
 }
@@ -154,8 +184,10 @@ fn running_out_of_descriptors_does_not_end_accepting(engine: Engine) {
     let process = Process::config(&setup.text()).descriptors(80).start();
     let address = process.traffic();
     let crowd: Vec<Client> = (0..150).map(|_| Client::connect(address)).collect();
+    // The reactor keeps some in reserve, and closes idle connections to have them.
+    let many = if engine == Engine::TinyHttp { 78 } else { 60 };
     eventually("it has run out of descriptors", || {
-        process.descriptors() >= 78
+        process.descriptors() >= many
     });
     drop(crowd);
     eventually("it accepts again", || {

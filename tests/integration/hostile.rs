@@ -13,9 +13,12 @@ on_each_engine!(
     backends_cannot_smuggle_answers,
 );
 
-/// What is wrong, the statuses that fit, and the bytes; every row asks for `/bad`. One row, one line.
+/// What is wrong, the statuses that fit, and the bytes.
+type Row = (&'static str, &'static [u16], &'static str);
+
+/// Every row asks for `/bad`. One row, one line.
 #[rustfmt::skip]
-const BAD_HEADS: &[(&str, &[u16], &str)] = &[
+const BAD_HEADS: &[Row] = &[
     // Content-Length
     ("length is no number", &[400], "POST /bad HTTP/1.1\r\nHost: a\r\nContent-Length: abc\r\n\r\nabc"),
     ("length with plus", &[400], "POST /bad HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
@@ -91,7 +94,8 @@ const BAD_HEADS: &[(&str, &[u16], &str)] = &[
 ];
 
 /// Sends a row with another request right behind it, and checks everything that the table promises.
-fn check(proxy: &Proxy, backend: &Backend, what: &str, statuses: &[u16], bytes: &str) {
+fn check(engine: Engine, backend: &Backend, proxy: &Proxy, row: &Row) {
+    let (what, statuses, bytes) = row;
     let before = backend.count();
     let mut client = proxy.client();
     client
@@ -103,7 +107,8 @@ fn check(proxy: &Proxy, backend: &Backend, what: &str, statuses: &[u16], bytes: 
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok());
-    let fits = answered.is_empty() || status.is_some_and(|status| statuses.contains(&status));
+    let hung_up = engine == Engine::TinyHttp && answered.is_empty();
+    let fits = hung_up || status.is_some_and(|status| statuses.contains(&status));
     assert!(fits, "{what}: wanted {statuses:?}, got {answered:?}");
     // An engine may refuse what follows with another 400; it must not do what it says.
     let later = answered.match_indices("HTTP/1.1 ").skip(1);
@@ -124,8 +129,8 @@ fn bad_heads_are_refused(engine: Engine) {
     let backend = Backend::fixed("good");
     let proxy = Proxy::to(engine, [&backend]).start();
     assert!(BAD_HEADS.len() >= 40);
-    for (what, statuses, bytes) in BAD_HEADS {
-        check(&proxy, &backend, what, statuses, bytes);
+    for row in BAD_HEADS {
+        check(engine, &backend, &proxy, row);
     }
 }
 
@@ -134,7 +139,8 @@ fn what_follows_a_connect_is_no_request(engine: Engine) {
     let backend = Backend::fixed("good");
     let proxy = Proxy::to(engine, [&backend]).start();
     let connect = "CONNECT bad:443 HTTP/1.1\r\nHost: bad:443\r\n\r\n";
-    check(&proxy, &backend, "CONNECT", &[400, 405, 501], connect);
+    let row = ("CONNECT", &[400, 405, 501][..], connect);
+    check(engine, &backend, &proxy, &row);
 }
 
 fn oversized_heads_are_refused(engine: Engine) {
@@ -173,7 +179,8 @@ fn oversized_heads_are_refused(engine: Engine) {
     ] {
         let mut client = proxy.client();
         let status = client.send(bytes).receive().status();
-        let fits = status.is_none_or(|status| statuses.contains(&status));
+        let hung_up = engine == Engine::TinyHttp && status.is_none();
+        let fits = hung_up || status.is_some_and(|status| statuses.contains(&status));
         assert!(fits, "{what}: wanted {statuses:?}, got {status:?}");
         assert_eq!(proxy.get("/good").status, 200, "{what}");
     }
@@ -182,7 +189,7 @@ fn oversized_heads_are_refused(engine: Engine) {
 
 const CHUNKED: &str = "POST /bad HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// The engine's decoder takes a sign or blanks around a chunk size; that is written down where the engine is.
+/// The decoder of tiny_http takes a sign or blanks around a chunk size; for the reactor see `strict`.
 fn bad_chunks_never_become_a_whole_body(engine: Engine) {
     for chunks in [
         "zz\r\nabc\r\n0\r\n\r\n",

@@ -125,11 +125,14 @@ fn the_file_rotates(engine: Engine) {
 }
 
 /// Also not the end: the last words of a process that drains go to the same pipe.
-fn a_pipe_that_nobody_reads_holds_up_nothing(_: Engine) {
+fn a_pipe_that_nobody_reads_holds_up_nothing(engine: Engine) {
     let backend = Backend::fixed("x");
-    let to = format!("http://{}", backend.address());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tollgate.toml");
+    fs::write(&file, Proxy::to(engine, [&backend]).text()).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
-        .args(["run", "--listen", "127.0.0.1:0", "--to", &to])
+        .args(["run", "--config"])
+        .arg(&file)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

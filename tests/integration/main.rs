@@ -17,6 +17,18 @@ mod forward; // what a backend is sent; retries; timeouts
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod route; // hosts, paths, services
 
+// The reactor engine: what it promises and tiny_http cannot.
+mod deadlines; // heads, bodies, readers and idle connections that take too long
+mod fuzz; // random and mutated streams
+mod limits; // connections, requests on one of them, and sizes while the client still sends
+mod listen; // several addresses, threads and processes
+mod proxy_protocol; // who the client is, said by a load balancer in front
+mod scarce; // few descriptors, little memory, large bodies
+mod slow; // crowds of slow clients
+mod strict; // what it refuses and tiny_http lets pass
+mod unix; // Unix sockets on both sides
+mod upgrade; // WebSocket
+
 // The side rooms.
 mod admin; // the admin listener and the health paths on the traffic port
 mod config; // all ways to configure, and what a bad configuration says
@@ -29,4 +41,5 @@ mod logging; // access lines, what never gets into them, rotation
 mod conformance; // one test per rule, named by its RFC section
 mod hostile; // a table of bad bytes; after each a good request must work
 mod peers; // programs of other people: curl in front, nginx and Python behind
+mod peers_websocket; // the same with Python's WebSocket
 mod regression; // one test per fixed or known bug

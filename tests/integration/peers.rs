@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::support::curl::{curl, curl_from};
 use crate::support::process::address_in;
 use crate::support::program::{CURL, NGINX, PYTHON, Running, skip_without};
-use crate::support::{Engine, Nginx, Proxy, eventually, on_each_engine, pattern};
+use crate::support::{Engine, Nginx, Proxy, SetOnDrop, eventually, on_each_engine, pattern};
 
 on_each_engine!(
     curl_gets_a_large_file,
@@ -327,13 +327,4 @@ fn one_of_two_nginxes_dies_and_no_get_fails(engine: Engine) {
         nginxes[1].kill();
         reached(1200);
     });
-}
-
-/// So that clients end, and the test with them, also when it fails.
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

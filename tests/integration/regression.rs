@@ -146,7 +146,8 @@ fn a_long_method_is_the_clients_fault(engine: Engine) {
     let proxy = Proxy::to(engine, &backends).start();
     for _ in 0..8 {
         let request = format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(70_000));
-        assert_eq!(proxy.client().ask(request).status, 400);
+        let status = proxy.client().ask(request).status;
+        assert_eq!(status, 400);
     }
     assert!(
         !get(proxy.admin(), "/_proxy/status")

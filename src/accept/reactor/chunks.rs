@@ -133,6 +133,9 @@ impl Chunks {
                 if byte == b'\r' {
                     return Ok(State::TrailerEnd);
                 }
+                if !is_value(&[byte]) {
+                    return Err(Malformed);
+                }
                 self.line.push(byte);
                 Ok(State::Trailer)
             }
@@ -260,6 +263,7 @@ mod tests {
             "0\r\n X: y\r\n\r\n",
             "0\r\nX: \0\r\n\r\n",
             "0\r\n\rX",
+            "0\r\n\n",
             "0\r\nX: y\n\r\n\r\n",
             &nines,
             &extension,

@@ -1,13 +1,14 @@
 //! What happens when a connection's time is over, and which idle connections go first when room is needed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
 use crate::error::Cause;
 use crate::exchange::{BodyFault, HeadFault};
 
-use super::link::{Link, Stage};
+use super::link::{GLANCE, Held, Link, Stage};
 use super::progress::{Fate, Progress};
 use super::readiness::Readiness;
 
@@ -33,6 +34,10 @@ pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
             progress.give_up_body(held, BodyFault::TooSlow);
             Fate::Stays
         }
+        Stage::Delivering(..) if !is_stuck(&held) => {
+            link.set_deadline(GLANCE.min(link.rules.timeouts.write_idle));
+            Fate::Stays
+        }
         Stage::Delivering(..) => {
             log::info!(
                 "{} takes its answer too slowly; the rest is dropped",
@@ -47,6 +52,16 @@ pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
             Fate::Stays
         }
     }
+}
+
+/// Whether the client takes nothing of its answer any more, or too little.
+fn is_stuck(held: &Held<'_>) -> bool {
+    let timeouts = &held.link.rules.timeouts;
+    let now = held.link.home.now();
+    held.outbox.as_ref().is_some_and(|outbox| {
+        let idle = Duration::from_millis(now.saturating_sub(outbox.moved));
+        idle >= timeouts.write_idle || outbox.pace.is_too_slow(timeouts.min_rate, now)
+    })
 }
 
 /// Whether it waits for a further request. A newcomer does not: it gets its chance.

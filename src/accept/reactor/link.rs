@@ -31,6 +31,9 @@ use super::seats::Seat;
 /// its way.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How often a delivery is looked at: whether its client is too slow.
+pub(super) const GLANCE: Duration = Duration::from_secs(1);
+
 /// Most parts of one send.
 pub(super) const MAX_PARTS: usize = 4;
 
@@ -256,7 +259,8 @@ impl Held<'_> {
             let label = format!("delivery to {}", self.peer.ip());
             let guard = self.link.home.drain.enter(label);
             self.stage = Stage::Delivering(after, guard);
-            return self.link.set_deadline(self.link.rules.timeouts.write_idle);
+            let idle = self.link.rules.timeouts.write_idle;
+            return self.link.set_deadline(GLANCE.min(idle));
         }
         self.proceed(after);
     }

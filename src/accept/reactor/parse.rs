@@ -212,7 +212,8 @@ fn version_fault(bytes: &[u8]) -> HeadFault {
     let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     let numbers = version.strip_prefix(b"HTTP/").unwrap_or_default();
     let is_version = matches!(numbers, [b'0'..=b'9'] | [b'0'..=b'9', b'.', b'0'..=b'9']);
-    if !is_version {
+    // More words than three, and it is not the version that is wrong.
+    if !is_version || line.iter().filter(|byte| **byte == b' ').count() != 2 {
         return malformed("the request line does not end in an HTTP version");
     }
     let cause = Cause::Version;

@@ -307,20 +307,9 @@ fn refuse(held: &mut Held<'_>, head: Box<RequestHead>, fault: HeadFault) -> Look
     Look::Do(Deed::Refuse(LinkExchange::broken(held, head), fault))
 }
 
-/// Goes on once the client has taken everything. (What there was room for has been sent.)
+/// Goes on once the client has taken everything. (What there was room for has been sent; deadlines are watched elsewhere.)
 fn deliver(held: &mut Held<'_>, after: After) -> Look {
-    let link = held.link;
-    if let Some(outbox) = &held.outbox {
-        let timeouts = &link.rules.timeouts;
-        if outbox.pace.is_too_slow(timeouts.min_rate, link.home.now()) {
-            return Look::End;
-        }
-        let idle = link.home.now().saturating_sub(outbox.moved);
-        link.set_deadline(
-            timeouts
-                .write_idle
-                .saturating_sub(std::time::Duration::from_millis(idle)),
-        );
+    if held.outbox.is_some() {
         return Look::Wait;
     }
     held.proceed(after);

@@ -11,7 +11,7 @@ use crate::accept::answer::{Framing, chunk_line};
 use crate::exchange::ResponseWriter;
 
 use super::budget::PER_ANSWER;
-use super::link::{After, Link};
+use super::link::{After, GLANCE, Link};
 use super::pace::Pace;
 
 /// Pieces up to this are put together with the head, or with each other, into one send.
@@ -25,6 +25,7 @@ pub(super) struct LinkWriter {
     framing: Framing,
     after: After,
     is_finished: bool,
+    patience: Patience,
 }
 
 impl LinkWriter {
@@ -40,6 +41,7 @@ impl LinkWriter {
             framing,
             after,
             is_finished: false,
+            patience: Patience::new(),
         }
     }
 
@@ -54,11 +56,11 @@ impl LinkWriter {
         }
         let [first, second, third] = parts;
         let pending = std::mem::take(&mut self.pending);
-        put_some(
-            &self.link,
-            &[&pending, first, second, third],
-            self.may_leave_rest(),
-        )
+        {
+            let may_leave_rest = self.may_leave_rest();
+            let parts: &[&[u8]] = &[&pending, first, second, third];
+            put(&self.link, parts, may_leave_rest, None, &mut self.patience)
+        }
     }
 
     /// Whether what is left of the answer is little enough to leave it to the reactor. A length that is not known yet may be.
@@ -100,7 +102,14 @@ impl Write for LinkWriter {
             return Ok(());
         }
         let pending = std::mem::take(&mut self.pending);
-        put_some(&self.link, &[&pending], self.may_leave_rest())
+        let may_leave_rest = self.may_leave_rest();
+        put(
+            &self.link,
+            &[&pending],
+            may_leave_rest,
+            None,
+            &mut self.patience,
+        )
     }
 }
 
@@ -133,12 +142,12 @@ impl Drop for LinkWriter {
 
 /// Writes all of `parts`, in order; the exchange goes on.
 pub(super) fn put_some(link: &Arc<Link>, parts: &[&[u8]], may_leave_rest: bool) -> io::Result<()> {
-    put(link, parts, may_leave_rest, None)
+    put(link, parts, may_leave_rest, None, &mut Patience::new())
 }
 
 /// Writes all of `parts`, in order. The exchange is over then, and the reactor has the link again.
 pub(super) fn put_last(link: &Arc<Link>, parts: &[&[u8]], after: After) -> io::Result<()> {
-    put(link, parts, true, Some(after))
+    put(link, parts, true, Some(after), &mut Patience::new())
 }
 
 fn put(
@@ -146,18 +155,20 @@ fn put(
     parts: &[&[u8]],
     may_leave_rest: bool,
     end: Option<After>,
+    patience: &mut Patience,
 ) -> io::Result<()> {
     let total: usize = parts.iter().map(|part| part.len()).sum();
     let mut sent = 0;
-    let mut patience = Patience::new();
     loop {
         let mut held = link.hold();
         if held.flush()? {
-            sent += held.send(parts, sent)?;
+            let count = held.send(parts, sent)?;
+            patience.pace.add(count);
+            sent += count;
         }
         if sent < total && !(may_leave_rest && held.keep(parts, sent)) {
             drop(held);
-            patience.wait(link, sent)?;
+            patience.wait(link)?;
             continue;
         }
         if let Some(after) = end {
@@ -167,11 +178,10 @@ fn put(
     }
 }
 
-/// How long a worker waits for a slow reader.
+/// How long workers wait for a slow reader, over its whole answer.
 struct Patience {
     pace: Pace,
     waited: u64,
-    sent: usize,
 }
 
 impl Patience {
@@ -179,19 +189,27 @@ impl Patience {
         Patience {
             pace: Pace::begin(0),
             waited: 0,
-            sent: 0,
         }
     }
 
-    fn wait(&mut self, link: &Link, sent: usize) -> io::Result<()> {
-        self.pace.add(sent - self.sent);
-        self.sent = sent;
+    fn wait(&mut self, link: &Link) -> io::Result<()> {
         let timeouts = &link.rules.timeouts;
         let begun = Instant::now();
-        let is_ready = link.wait(PollFlags::OUT, timeouts.write_idle)?;
-        self.waited += u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
-        if !is_ready || self.pace.is_too_slow(timeouts.min_rate, self.waited) {
-            return Err(ErrorKind::TimedOut.into());
+        loop {
+            let left = timeouts.write_idle.saturating_sub(begun.elapsed());
+            let is_ready = link.wait(PollFlags::OUT, left.min(GLANCE))?;
+            let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+            if self
+                .pace
+                .is_too_slow(timeouts.min_rate, self.waited + millis)
+                || left.is_zero()
+            {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            if is_ready {
+                self.waited += millis;
+                break;
+            }
         }
         Ok(())
     }

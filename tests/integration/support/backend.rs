@@ -2,16 +2,18 @@
 //! every request it saw.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::fs;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::conn::{BodyEnd, Conn, Seen};
 use super::gate::Gate;
-use super::wire::{Framing, Wire};
+use super::wire::{Broken, Framing, Wire};
 
 type Script = dyn Fn(&mut Conn) + Send + Sync;
 
@@ -20,9 +22,9 @@ pub struct Backend {
     shared: Arc<Shared>,
     life: Arc<Life>,
     acceptor: Option<JoinHandle<()>>,
-    address: SocketAddr,
+    address: SockAddr,
     /// Bound but never listening: nobody else gets the port while the backend is dead.
-    _reserve: Socket,
+    _reserve: Option<Socket>,
 }
 
 /// What outlives a kill.
@@ -36,7 +38,7 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Life {
     pub(super) stopped: AtomicBool,
-    listener: Mutex<Option<TcpListener>>,
+    listener: Mutex<Option<Socket>>,
     open: Mutex<HashMap<usize, TcpStream>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -45,6 +47,19 @@ impl Backend {
     /// Runs `script` for every request head; the body is read by [`Conn::request`] and by [`Conn::reply`].
     pub fn start(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Backend {
         let (reserve, address) = reserve();
+        Backend::at(address.into(), Some(reserve), script)
+    }
+
+    /// The same on a Unix socket.
+    pub fn unix(path: &Path, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Backend {
+        Backend::at(SockAddr::unix(path).unwrap(), None, script)
+    }
+
+    fn at(
+        address: SockAddr,
+        reserve: Option<Socket>,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Backend {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             accepted: AtomicUsize::new(0),
@@ -112,8 +127,17 @@ impl Backend {
     }
 
     /// Where it listens.
+    #[track_caller]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.address.as_socket().expect("not a Unix socket")
+    }
+
+    /// The same as a configuration names it.
+    pub fn url(&self) -> String {
+        match self.address.as_pathname() {
+            Some(path) => format!("unix:{}", path.display()),
+            None => format!("http://{}", self.address()),
+        }
     }
 
     /// Every request seen so far, over all its lives.
@@ -154,7 +178,7 @@ impl Backend {
         self.life.stopped.store(true, Ordering::Release);
         if let Some(listener) = self.life.listener.lock().unwrap().take() {
             // Wakes the blocked accept, which closing alone does not.
-            let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
+            let _ = listener.shutdown(Shutdown::Both);
         }
         let mut threads: Vec<_> = self.acceptor.take().into_iter().collect();
         let mut panics = Vec::new();
@@ -170,10 +194,13 @@ impl Backend {
 
     /// Listens again, on the same port.
     pub fn restart(&mut self) {
-        let socket = reusable();
-        socket.bind(&self.address.into()).unwrap();
-        socket.listen(1024).unwrap();
-        let listener = TcpListener::from(socket);
+        if let Some(path) = self.address.as_pathname() {
+            let _ = fs::remove_file(path);
+        }
+        let listener = Socket::new(self.address.domain(), Type::STREAM, None).unwrap();
+        listener.set_reuse_address(true).unwrap();
+        listener.bind(&self.address).unwrap();
+        listener.listen(1024).unwrap();
         self.life = Arc::default();
         *self.life.listener.lock().unwrap() = Some(listener.try_clone().unwrap());
         let (shared, life) = (Arc::clone(&self.shared), Arc::clone(&self.life));
@@ -196,7 +223,8 @@ impl Drop for Backend {
 
 /// A port that refuses connections for as long as the socket lives.
 pub fn reserve() -> (Socket, SocketAddr) {
-    let socket = reusable();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
     socket
         .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
         .unwrap();
@@ -204,18 +232,14 @@ pub fn reserve() -> (Socket, SocketAddr) {
     (socket, address)
 }
 
-fn reusable() -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, life: &Arc<Life>) {
+fn accept(listener: &Socket, shared: &Arc<Shared>, life: &Arc<Life>) {
     while let Ok((stream, _)) = listener.accept() {
         if life.stopped.load(Ordering::Acquire) {
             return;
         }
-        stream.set_nodelay(true).unwrap();
+        let stream = TcpStream::from(stream);
+        // A Unix socket has no such option.
+        let _ = stream.set_nodelay(true);
         let number = shared.accepted.fetch_add(1, Ordering::Relaxed);
         life.open
             .lock()
@@ -256,7 +280,11 @@ fn converse(stream: TcpStream, number: usize, shared: &Arc<Shared>, life: &Arc<L
         ended: false,
     };
     while !conn.ended {
-        let Ok(head) = conn.wire.head() else { return };
+        let head = match conn.wire.head() {
+            Ok(head) => head,
+            Err(Broken::Malformed(why)) => panic!("a backend was sent a bad head: {why}"),
+            Err(_) => return,
+        };
         let Ok(framing) = head.framing(Framing::Done) else {
             panic!("a backend was sent bad framing: {head:?}")
         };

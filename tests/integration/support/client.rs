@@ -14,7 +14,7 @@ use super::{patience, pattern};
 /// One connection to the proxy.
 #[derive(Debug)]
 pub struct Client {
-    wire: Wire,
+    pub(super) wire: Wire,
     framing: Framing,
 }
 
@@ -46,10 +46,15 @@ impl Client {
     /// Connects; every read gives up after [`patience`].
     #[track_caller]
     pub fn connect(to: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&to, patience()).expect("the proxy listens");
+        Client::over(TcpStream::connect_timeout(&to, patience()).expect("the proxy listens"))
+    }
+
+    /// On a connection that is there already; `dial` makes unusual ones.
+    pub fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(patience())).unwrap();
         stream.set_write_timeout(Some(patience())).unwrap();
-        stream.set_nodelay(true).unwrap();
+        // A Unix socket has no such option.
+        let _ = stream.set_nodelay(true);
         Client {
             wire: Wire::new(stream),
             framing: Framing::Done,
@@ -178,6 +183,31 @@ impl Client {
             }
             true
         })
+    }
+
+    /// The same connection once more, for another thread to send on.
+    pub fn twin(&self) -> Client {
+        Client::over(self.wire.stream.try_clone().unwrap())
+    }
+
+    /// Sends `part` over and over from another thread, until `times` are sent or the peer takes no more.
+    pub fn flood(&self, part: impl Into<Vec<u8>>, times: usize) -> JoinHandle<bool> {
+        let (mut stream, part) = (self.wire.stream.try_clone().unwrap(), part.into());
+        std::thread::spawn(move || (0..times).all(|_| stream.write_all(&part).is_ok()))
+    }
+
+    /// Reads one head, whatever its status.
+    #[track_caller]
+    pub fn read_any_head(&mut self) -> Head {
+        self.wire.head().expect("a head")
+    }
+
+    /// Reads the head of an answer with status 101; what follows on the connection is not HTTP.
+    #[track_caller]
+    pub fn read_switch(&mut self) -> Head {
+        let head = self.read_any_head();
+        assert_eq!(head.line[1], "101", "{head:?}");
+        head
     }
 
     /// Sends no more; the other direction stays open.

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use super::backend::{Life, Shared};
 use super::gate::Gate;
 use super::pattern;
-use super::wire::{Framing, Head, Piece, Wire};
+use super::wire::{Broken, Framing, Head, Piece, Wire};
 
 /// How much of a body is kept for the test to look at.
 const KEPT: usize = 1 << 20;
@@ -91,6 +91,9 @@ impl Conn {
                 Piece::End => {
                     seen.end = BodyEnd::Whole;
                     return seen.clone();
+                }
+                Piece::Cut(Broken::Malformed(why)) => {
+                    panic!("a backend was sent a bad body: {why}")
                 }
                 Piece::Cut(_) => {
                     seen.end = BodyEnd::Cut;

@@ -1,5 +1,6 @@
 //! Waiting for a condition instead of for a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that has to happen: `TOLLGATE_TEST_PATIENCE` seconds, else 20.
@@ -24,5 +25,14 @@ pub fn eventually_some<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) ->
         }
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// So that threads that look at a flag end, and the test with them, also when it fails.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

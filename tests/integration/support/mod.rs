@@ -3,10 +3,13 @@
 pub mod backend;
 pub mod client;
 pub mod conn;
+pub mod counting;
 pub mod curl;
+pub mod dial;
 pub mod engine;
 pub mod eventually;
 pub mod gate;
+pub mod mutation;
 pub mod nginx;
 pub mod pattern;
 pub mod process;
@@ -14,14 +17,15 @@ pub mod program;
 pub mod proxy;
 #[cfg(test)]
 mod tests;
+pub mod websocket;
 pub mod wire;
 
 pub use backend::Backend;
 pub use client::{Client, Received, Response};
 pub use conn::Conn;
 pub use engine::Engine;
-pub(crate) use engine::on_each_engine;
-pub use eventually::{eventually, patience};
+pub(crate) use engine::{on_each_engine, on_reactor};
+pub use eventually::{SetOnDrop, eventually, patience};
 pub use gate::Gate;
 pub use nginx::Nginx;
 pub use process::Process;

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use tollgate::app::{Outcome, Running};
+use tollgate::app::{Outcome, Running, StartError};
 use tollgate::config;
+use tollgate::config::model::Address;
 
 use super::client::{Client, Response, get};
 use super::{Backend, Engine};
@@ -11,7 +12,6 @@ use super::{Backend, Engine};
 /// A running proxy. Dropping it shuts it down, which joins its threads; a panic of one of them is raised again there.
 pub struct Proxy {
     running: Option<Running>,
-    traffic: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -19,9 +19,10 @@ pub struct Proxy {
 #[derive(Debug, Clone)]
 pub struct Setup {
     engine: Engine,
+    listen: String,
     server: String,
     admin: String,
-    upstreams: Vec<(String, Vec<SocketAddr>, String)>,
+    upstreams: Vec<(String, Vec<String>, String)>,
     more: String,
 }
 
@@ -30,17 +31,26 @@ impl Proxy {
     pub fn to<'a>(engine: Engine, backends: impl IntoIterator<Item = &'a Backend>) -> Setup {
         let setup = Setup {
             engine,
+            listen: "\"127.0.0.1:0\"".into(),
             server: String::new(),
             admin: String::new(),
             upstreams: Vec::new(),
             more: String::new(),
         };
-        setup.upstream("web", backends.into_iter().map(Backend::address))
+        let mut setup = setup.upstream("web", []);
+        setup.upstreams[0].1 = backends.into_iter().map(Backend::url).collect();
+        setup
     }
 
-    /// Where clients connect.
+    /// Where clients connect; the first of several addresses.
+    #[track_caller]
     pub fn traffic(&self) -> SocketAddr {
-        self.traffic
+        self.addresses()[0].ip().expect("a TCP address")
+    }
+
+    /// All addresses it listens on.
+    pub fn addresses(&self) -> &[Address] {
+        self.running().traffic()
     }
 
     /// Where the admin listener is.
@@ -56,13 +66,13 @@ impl Proxy {
     /// A new connection.
     #[track_caller]
     pub fn client(&self) -> Client {
-        Client::connect(self.traffic)
+        Client::connect(self.traffic())
     }
 
     /// A GET on a connection of its own.
     #[track_caller]
     pub fn get(&self, target: &str) -> Response {
-        get(self.traffic, target)
+        get(self.traffic(), target)
     }
 
     /// Shuts down and says how it went.
@@ -91,18 +101,25 @@ impl Drop for Proxy {
 impl Setup {
     /// One more upstream; its backends are called after it: `NAME1`, `NAME2`, … (`b1`, … for `web`).
     pub fn upstream(mut self, name: &str, to: impl IntoIterator<Item = SocketAddr>) -> Setup {
-        self.upstreams
-            .push((name.to_owned(), to.into_iter().collect(), String::new()));
+        let urls = to.into_iter().map(|to| format!("http://{to}")).collect();
+        self.upstreams.push((name.to_owned(), urls, String::new()));
+        self
+    }
+
+    /// Listens there instead: a value for `listen`, quotes included.
+    pub fn listen(mut self, value: &str) -> Setup {
+        self.listen = value.to_owned();
         self
     }
 
     /// One more backend of the last upstream, by its address.
-    pub fn and(mut self, address: SocketAddr) -> Setup {
-        self.upstreams
-            .last_mut()
-            .expect("an upstream")
-            .1
-            .push(address);
+    pub fn and(self, address: SocketAddr) -> Setup {
+        self.and_url(format!("http://{address}"))
+    }
+
+    /// One more backend of the last upstream, as a configuration names it.
+    pub fn and_url(mut self, url: String) -> Setup {
+        self.upstreams.last_mut().expect("an upstream").1.push(url);
         self
     }
 
@@ -138,7 +155,8 @@ impl Setup {
     /// The configuration as text.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nengine = \"{}\"\nbackend_header = true\n{}",
+            "[server]\nlisten = {}\nengine = \"{}\"\nbackend_header = true\n{}",
+            self.listen,
             self.engine.name(),
             self.server
         );
@@ -153,7 +171,7 @@ impl Setup {
             let prefix = if name == "web" { "b" } else { name };
             let backends: Vec<String> = (1..)
                 .zip(addresses)
-                .map(|(n, to)| format!("{{ id = \"{prefix}{n}\", url = \"http://{to}\" }}"))
+                .map(|(n, to)| format!("{{ id = \"{prefix}{n}\", url = \"{to}\" }}"))
                 .collect();
             let backends = backends.join(", ");
             text.push_str(&format!(
@@ -171,16 +189,20 @@ impl Setup {
     /// Starts it in this process.
     #[track_caller]
     pub fn start(&self) -> Proxy {
+        self.try_start().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same where it may be unable to start; a configuration that is not valid fails the test all the same.
+    #[track_caller]
+    pub fn try_start(&self) -> Result<Proxy, StartError> {
         let text = self.text();
         let loaded = config::load_str("test.toml", &text)
             .unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
-        let running = Running::start(loaded.config).unwrap_or_else(|error| panic!("{error}"));
-        let traffic = running.traffic()[0].ip().expect("a TCP address");
+        let running = Running::start(loaded.config)?;
         let admin = running.admin().expect("an admin listener");
-        Proxy {
+        Ok(Proxy {
             running: Some(running),
-            traffic,
             admin,
-        }
+        })
     }
 }

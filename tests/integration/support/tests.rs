@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use super::backend::reserve;
 use super::conn::BodyEnd;
 use super::program::Program;
+use super::websocket::{self, BINARY, CLOSE, TEXT};
 use super::wire::Piece;
-use super::{Backend, Client, Gate, Received, eventually};
+use super::{Backend, Client, Gate, Received, dial, eventually};
 
 #[test]
 fn a_connection_is_kept_and_requests_are_remembered() {
@@ -154,4 +155,22 @@ fn programs_are_found_on_the_path() {
 #[should_panic(expected = "the Debian package no-such-package")]
 fn a_missing_program_fails_in_ci() {
     NO_PROGRAM.is_installed(true);
+}
+
+#[test]
+fn frames_of_every_length_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("echo.sock");
+    let tcp = Backend::start(websocket::echo);
+    let unix = Backend::unix(&path, websocket::echo);
+    for client in [Client::connect(tcp.address()), dial::unix(&path)] {
+        let mut client = websocket::open(client, "/");
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20] {
+            websocket::assert_echo(&mut client, BINARY, &vec![b'x'; length]);
+        }
+        websocket::assert_echo(&mut client, TEXT, "hé".as_bytes());
+        websocket::assert_echo(&mut client, CLOSE, b"");
+        client.assert_ended();
+    }
+    assert_eq!((tcp.count(), unix.count()), (1, 1));
 }

@@ -1,10 +1,11 @@
 //! Reading HTTP/1 messages off a socket, strictly: used by the raw client and the scripted backend alike.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::net::TcpStream;
 
 /// A message head as it was on the wire.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Head {
     /// The three parts of the start line.
     pub line: [String; 3],
@@ -59,6 +60,13 @@ pub struct Wire {
     /// The socket itself, for writing.
     pub stream: TcpStream,
     pub(super) buffer: Vec<u8>,
+}
+
+/// The bytes as text, for failed tests.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.raw.escape_ascii())
+    }
 }
 
 impl Head {
@@ -164,6 +172,17 @@ impl Wire {
                 return Err(if empty { Broken::Closed } else { Broken::Cut });
             }
         }
+    }
+
+    /// Reads exactly `length` bytes.
+    pub fn exact(&mut self, length: usize) -> Result<Vec<u8>, Broken> {
+        while self.buffer.len() < length {
+            if self.fill()? == 0 {
+                let empty = self.buffer.is_empty();
+                return Err(if empty { Broken::Closed } else { Broken::Cut });
+            }
+        }
+        Ok(self.buffer.drain(..length).collect())
     }
 
     /// Reads the next piece of a body.
