@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use parking_lot::Mutex;
 
 /// What lies in a mailbox: a job, or the letter that ends the worker.
@@ -29,7 +29,7 @@ pub(super) struct Pool<J> {
 
 struct Shared<J> {
     state: Mutex<State<J>>,
-    mailboxes: Vec<Sender<Letter<J>>>,
+    mailboxes: Vec<Mailbox<J>>,
     capacity: usize,
     patience: Duration,
 }
@@ -38,7 +38,16 @@ struct State<J> {
     /// Idle workers, the last one on top.
     idle: Vec<usize>,
     queue: VecDeque<(Instant, J)>,
+    /// A worker has been woken and does not run yet. Once it does, it wakes the next one if there is still something queued.
+    is_waking: bool,
     is_closed: bool,
+}
+
+/// How a worker is reached while it is idle.
+struct Mailbox<J> {
+    sender: Sender<Letter<J>>,
+    /// Set by the worker before it stands on the stack.
+    worker: OnceLock<Thread>,
 }
 
 /// Workers and queue at one moment.
@@ -65,10 +74,11 @@ impl<J: Send + 'static> Pool<J> {
         patience: Duration,
         run: impl Fn(J) + Send + Sync + 'static,
     ) -> io::Result<Pool<J>> {
-        let (mailboxes, letters): (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(1)).unzip();
+        let (mailboxes, letters): (Vec<_>, Vec<_>) = (0..workers).map(|_| mailbox()).unzip();
         let state = Mutex::new(State {
             idle: Vec::with_capacity(workers),
             queue: VecDeque::new(),
+            is_waking: false,
             is_closed: false,
         });
         let shared = Arc::new(Shared {
@@ -101,15 +111,15 @@ impl<J: Send + 'static> Pool<J> {
         if state.is_closed {
             return Err(Rejected(job));
         }
-        if let Some(worker) = state.idle.pop() {
+        if !state.is_waking
+            && let Some(worker) = state.idle.pop()
+        {
+            state.is_waking = true;
             drop(state);
-            return match self.shared.mailboxes.get(worker) {
-                // An idle worker's mailbox is empty, so this never waits.
-                Some(mailbox) => deliver(mailbox, job),
-                None => Err(Rejected(job)),
-            };
+            return self.shared.hand_to(worker, job);
         }
-        if state.queue.len() >= self.shared.capacity {
+        // What an idle worker will take in a moment does not count as waiting.
+        if state.queue.len() >= self.shared.capacity + state.idle.len() {
             return Err(Rejected(job));
         }
         state.queue.push_back((Instant::now(), job));
@@ -150,7 +160,7 @@ impl<J: Send + 'static> Pool<J> {
             .into_iter()
             .filter_map(|worker| self.shared.mailboxes.get(worker))
         {
-            let _ = mailbox.send(None);
+            let _ = mailbox.put(None);
         }
         for thread in self.threads.lock().drain(..) {
             // Workers catch the panics of jobs, so joining cannot fail in a way that matters here.
@@ -161,6 +171,9 @@ impl<J: Send + 'static> Pool<J> {
 
 impl<J> Shared<J> {
     fn work(&self, number: usize, letters: &Receiver<Letter<J>>, run: &dyn Fn(J)) {
+        if let Some(mailbox) = self.mailboxes.get(number) {
+            let _ = mailbox.worker.set(thread::current());
+        }
         while let Some(job) = self.next(number, letters) {
             // A panic costs this job only; whoever it belongs to answers when the job is dropped on the way out.
             if catch_unwind(AssertUnwindSafe(|| run(job))).is_err() {
@@ -181,14 +194,67 @@ impl<J> Shared<J> {
             }
             state.idle.push(number);
         }
-        letters.recv().ok().flatten()
+        let job = wait_for(letters)?;
+        self.wake_next();
+        Some(job)
+    }
+
+    /// What a worker does first when it has been woken: wakes the next one, if there is work for that one too.
+    fn wake_next(&self) {
+        let mut state = self.state.lock();
+        state.is_waking = false;
+        if state.queue.is_empty() {
+            return;
+        }
+        let Some(worker) = state.idle.pop() else {
+            return;
+        };
+        let Some((_, job)) = state.queue.pop_front() else {
+            return state.idle.push(worker);
+        };
+        state.is_waking = true;
+        drop(state);
+        let _ = self.hand_to(worker, job);
+    }
+
+    fn hand_to(&self, worker: usize, job: J) -> Result<(), Rejected<J>> {
+        match self.mailboxes.get(worker) {
+            Some(mailbox) => mailbox
+                .put(Some(job))
+                .or_else(|letter| letter.map_or(Ok(()), |job| Err(Rejected(job)))),
+            None => Err(Rejected(job)),
+        }
     }
 }
 
-fn deliver<J>(mailbox: &Sender<Letter<J>>, job: J) -> Result<(), Rejected<J>> {
-    mailbox
-        .send(Some(job))
-        .or_else(|error| error.into_inner().map_or(Ok(()), |job| Err(Rejected(job))))
+fn mailbox<J>() -> (Mailbox<J>, Receiver<Letter<J>>) {
+    let (sender, letters) = bounded(1);
+    let worker = OnceLock::new();
+    (Mailbox { sender, worker }, letters)
+}
+
+impl<J> Mailbox<J> {
+    /// An idle worker's mailbox is empty, so this never waits.
+    fn put(&self, letter: Letter<J>) -> Result<(), Letter<J>> {
+        self.sender
+            .try_send(letter)
+            .map_err(TrySendError::into_inner)?;
+        if let Some(worker) = self.worker.get() {
+            worker.unpark();
+        }
+        Ok(())
+    }
+}
+
+/// Sleeps until there is a letter. (The channel's own waiting would first spin, which costs those who have work to do.)
+fn wait_for<J>(letters: &Receiver<Letter<J>>) -> Option<J> {
+    loop {
+        match letters.try_recv() {
+            Ok(letter) => return letter,
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => thread::park(),
+        }
+    }
 }
 
 #[cfg(test)]
