@@ -47,10 +47,19 @@ impl Balancer {
 
     /// Backends of `upstream` in the order in which one exchange is to try them.
     pub fn candidates<'a>(&'a self, upstream: &'a Arc<Upstream>) -> Candidates<'a> {
+        self.candidates_but(upstream, Vec::new())
+    }
+
+    /// The same without those that were [tried](Candidates::into_tried).
+    pub fn candidates_but<'a>(
+        &'a self,
+        upstream: &'a Arc<Upstream>,
+        tried: Vec<usize>,
+    ) -> Candidates<'a> {
         Candidates {
             balancer: self,
             upstream,
-            tried: Vec::new(),
+            tried,
         }
     }
 
@@ -68,6 +77,13 @@ pub struct Candidates<'a> {
     balancer: &'a Balancer,
     upstream: &'a Arc<Upstream>,
     tried: Vec<usize>,
+}
+
+impl Candidates<'_> {
+    /// The backends that were given, by their place in the upstream.
+    pub fn into_tried(self) -> Vec<usize> {
+        self.tried
+    }
 }
 
 impl Iterator for Candidates<'_> {

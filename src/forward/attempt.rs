@@ -91,14 +91,13 @@ fn placeholder() -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// Runs one attempt. `is_fresh`: over a new connection.
-pub(super) fn run(
-    client: &Client,
+/// An attempt that has not begun. `is_fresh`: over a new connection.
+pub(super) fn call(
     outbound: &Outbound,
-    body: &mut RequestBody<'_>,
+    body: &RequestBody<'_>,
     lease: &Lease,
     is_fresh: bool,
-) -> Result<Answered, Failed> {
+) -> Arc<Call> {
     let backend = lease.backend();
     let is_repeatable = outbound
         .framing()
@@ -110,15 +109,24 @@ pub(super) fn run(
         is_body_at_hand: body.is_at_hand(),
         is_upgrade: outbound.is_upgrade(),
     };
-    let call = Call::new(
+    Call::new(
         Arc::clone(backend),
         lease.upstream().settings.timeouts,
         outbound.head(&backend.authority),
         manner,
-    );
-    match ask(client, outbound, body, &call) {
-        Ok(response) => answer(response, outbound, &call),
-        Err(error) => Err(failed(&call, classify(&error, &call))),
+    )
+}
+
+/// Runs one attempt.
+pub(super) fn run(
+    client: &Client,
+    outbound: &Outbound,
+    body: &mut RequestBody<'_>,
+    call: &Arc<Call>,
+) -> Result<Answered, Failed> {
+    match ask(client, outbound, body, call) {
+        Ok(response) => answer(response, outbound, call),
+        Err(error) => Err(failed(call, classify(&error, call))),
     }
 }
 

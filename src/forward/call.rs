@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::config::model::UpstreamTimeouts;
 use crate::error::Cause;
 use crate::upstream::backend::Backend;
+use crate::upstream::idle::Connection;
 
 use super::BackendConduit;
 use super::response::RawHead;
@@ -69,6 +70,8 @@ pub(super) struct Facts {
     failure: Mutex<Option<Cause>>,
     /// The final response head.
     pub(super) head: Mutex<Option<RawHead>>,
+    /// The connection over which the head has gone out already, and when it did.
+    pub(super) launched: Mutex<Option<(Connection, Instant)>>,
     /// The connection after a 101.
     pub(super) conduit: Mutex<Option<BackendConduit>>,
 }
@@ -119,6 +122,11 @@ impl Call {
             deadline,
             client_micros: Tally::default(),
         })
+    }
+
+    /// The head has gone out over `connection`, at `since`: whoever connects for this call gets that one.
+    pub(super) fn resume(&self, connection: Connection, since: Instant) {
+        *self.facts.launched.lock() = Some((connection, since));
     }
 
     /// Runs `work` with this call as the one that connectors on this thread work for.

@@ -4,6 +4,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ureq::Error;
@@ -27,6 +28,9 @@ impl Connector<()> for BackendConnector {
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, Error> {
         let call = Call::current().ok_or(Error::ConnectionFailed)?;
+        if let Some((connection, since)) = call.facts.launched.lock().take() {
+            return Ok(Some(Wire::launched(connection, Arc::clone(&call), since)));
+        }
         let connection = match check_out(&call) {
             Some(connection) => connection,
             None => connect(&call)?,
@@ -35,7 +39,8 @@ impl Connector<()> for BackendConnector {
     }
 }
 
-fn check_out(call: &Call) -> Option<Connection> {
+/// An idle connection, if the call may use one.
+pub(super) fn check_out(call: &Call) -> Option<Connection> {
     if call.manner.is_fresh {
         return None;
     }

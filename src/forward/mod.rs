@@ -8,6 +8,7 @@ mod body;
 mod buffers;
 mod call;
 mod connector;
+mod launch;
 mod outbound;
 mod response;
 mod retry;
@@ -23,6 +24,7 @@ use crate::upstream::lease::Lease;
 
 pub use attempt::Client;
 pub use body::RequestBody;
+pub use launch::{Launched, launch};
 pub use outbound::Outbound;
 
 use attempt::{Failed, Fault};
@@ -55,6 +57,10 @@ pub struct GaveUp {
     pub cause: Cause,
 }
 
+const NO_BACKEND: GaveUp = GaveUp {
+    cause: Cause::NoBackend,
+};
+
 /// One try at one backend, for the log.
 #[derive(Debug)]
 pub struct Attempt {
@@ -70,7 +76,8 @@ pub struct Attempt {
     pub ejected: Option<Ejected>,
 }
 
-/// Sends the request to one lease after another. Every attempt is added to `attempts`, also when the result is an error.
+/// Sends the request to one lease after another. Every attempt is added to `attempts`, also when the result is an error. When
+/// it is `launched` already, that is the first attempt.
 ///
 /// # Errors
 /// The cause of the last failure; [`Cause::NoBackend`] when there was no lease at all.
@@ -78,17 +85,31 @@ pub fn send(
     client: &Client,
     outbound: &Outbound,
     body: &mut RequestBody<'_>,
+    launched: Option<Launched>,
     leases: &mut dyn Iterator<Item = Lease>,
     attempts: &mut Vec<Attempt>,
 ) -> Result<Forwarded, GaveUp> {
-    let mut lease = leases.next().ok_or(GaveUp {
-        cause: Cause::NoBackend,
-    })?;
+    let (mut lease, mut begun) = match launched {
+        Some(launched) => (
+            launched.lease,
+            Some((launched.since, launched.call, launched.connection)),
+        ),
+        None => (leases.next().ok_or(NO_BACKEND)?, None),
+    };
     let mut retries = 0;
     let mut is_fresh = false;
     loop {
-        let started = Instant::now();
-        let failed = match attempt::run(client, outbound, body, &lease, is_fresh) {
+        let (started, call) = match begun.take() {
+            Some((since, call, connection)) => {
+                call.resume(connection, since);
+                (since, call)
+            }
+            None => (
+                Instant::now(),
+                attempt::call(outbound, body, &lease, is_fresh),
+            ),
+        };
+        let failed = match attempt::run(client, outbound, body, &call) {
             Ok(answered) => {
                 let duration = started.elapsed();
                 lease.record_answer(duration);

@@ -124,6 +124,16 @@ impl RawHead {
         }
     }
 
+    /// Whether no more than `missing` bytes of a body are still to come behind `rest`, as far as can be told.
+    pub(super) fn is_ended_by(&self, rest: &[u8], missing: u64) -> bool {
+        if self.is_chunked() {
+            return rest.ends_with(b"0\r\n\r\n");
+        }
+        let length = self.framing.get("content-length").and_then(parse_length);
+        let is_bodiless = matches!(self.status.as_u16(), 204 | 304);
+        is_bodiless || length.is_some_and(|length| length <= missing + rest.len() as u64)
+    }
+
     /// Writes what ureq has to know: the status, and what decides about the end of the body and of the connection.
     pub(super) fn write_short(&self, out: &mut Vec<u8>) {
         let version: &[u8] = if self.is_http10 {

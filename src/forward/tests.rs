@@ -108,6 +108,7 @@ impl Scripted {
             &Client::new(),
             &outbound,
             &mut body,
+            None,
             &mut leases,
             &mut attempts,
         );
@@ -533,7 +534,14 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
     let mut source = io::repeat(b'x');
     let mut body = RequestBody::new(&mut source, outbound.framing(), u64::MAX);
     let mut leases = Lease::new(&backend.upstream, 0).into_iter();
-    let result = send(&client, &outbound, &mut body, &mut leases, &mut Vec::new());
+    let result = send(
+        &client,
+        &outbound,
+        &mut body,
+        None,
+        &mut leases,
+        &mut Vec::new(),
+    );
     assert_eq!(result.err().unwrap().cause, Cause::BadResponse);
     backend.done();
 }

@@ -14,6 +14,7 @@ mod upgrade;
 
 use std::io;
 use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::admit::Refusal;
@@ -21,11 +22,13 @@ use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
 use crate::tunnel::Tunnels;
+use crate::upstream::watch::{self, Watch};
 
 use context::Context;
 use crew::{Crew, Reply};
 use decide::{Plan, Verdict, decide};
-use pass::Job;
+use parking_lot::Mutex;
+use pass::{Job, Tools};
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
 use trace::NoTrace;
@@ -36,7 +39,9 @@ pub use pool::Load;
 pub struct Corridor {
     this: Weak<Corridor>,
     snapshot: Arc<Snapshot>,
-    pool: Pool<Job>,
+    pool: Pool<Box<Job>>,
+    watch: Watch<Box<Job>>,
+    watcher: Mutex<Option<JoinHandle<()>>>,
     crew: Crew,
     tunnels: Arc<Tunnels>,
     drain: Drain,
@@ -51,16 +56,27 @@ impl Corridor {
         let server = &snapshot.config.server;
         let limit = server.limits.tunnels;
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
-        let run = {
-            let (drain, tunnels) = (drain.clone(), Arc::clone(&tunnels));
-            move |job: Job| pass::pass(job, &drain, &tunnels)
+        let (watch, watcher) = watch::watch()?;
+        let tools = Tools {
+            drain: drain.clone(),
+            tunnels: Arc::clone(&tunnels),
+            watch: watch.clone(),
         };
+        let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
+        let door = pool.door();
+        let watcher = thread::Builder::new().name("watch".into()).spawn(move || {
+            if let Err(error) = watcher.run(|jobs| door.resume(jobs)) {
+                log::error!("the thread that waits for backends has ended: {error}");
+            }
+        })?;
         let crew = Crew::start()?;
         Ok(Arc::new_cyclic(|this| Corridor {
             this: Weak::clone(this),
             snapshot,
             pool,
+            watch,
+            watcher: Mutex::new(Some(watcher)),
             crew,
             tunnels,
             drain: drain.clone(),
@@ -87,6 +103,10 @@ impl Corridor {
     /// Ends the workers and the crew after what they are doing, and waits for them.
     pub fn shut_down(&self) {
         self.pool.shut_down();
+        self.watch.stop();
+        if let Some(watcher) = self.watcher.lock().take() {
+            let _ = watcher.join();
+        }
         self.crew.shut_down();
         self.tunnels.shut_down();
     }
@@ -118,7 +138,7 @@ impl Corridor {
         }
     }
 
-    fn refuse_job(&self, job: Job) {
+    fn refuse_job(&self, job: Box<Job>) {
         let (exchange, context) = job.into_parts();
         let cause = if self.drain.is_draining() {
             Cause::Draining

@@ -13,13 +13,15 @@ use crate::admit::{self, Refusal};
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::Exchange;
-use crate::forward::{self, Client, Forwarded, Outbound, RequestBody};
+use crate::forward::{self, Client, Forwarded, Launched, Outbound, RequestBody};
 use crate::respond::{self, Break, Page};
-
-use crate::tunnel::Tunnels;
+use crate::tunnel::{Place, Tunnels};
+use crate::upstream::lease::Lease;
+use crate::upstream::watch::Watch;
 
 use super::context::{self, Context};
 use super::decide::Plan;
+use super::pool::Ran;
 use super::snapshot::Snapshot;
 use super::upgrade::{self, Switch};
 
@@ -35,6 +37,34 @@ pub(super) struct Job {
     plan: Plan,
     snapshot: Arc<Snapshot>,
     since: Instant,
+    /// What a worker has made of it.
+    errand: Option<Errand>,
+}
+
+/// The request as the backends get it, and how far that is.
+struct Errand {
+    outbound: Outbound,
+    /// Kept for the tunnel that the client asks for.
+    place: Option<Place>,
+    first: First,
+    /// Backends that have had their turn.
+    tried: Vec<usize>,
+}
+
+/// The first attempt.
+enum First {
+    /// It is out.
+    Launched(Launched),
+    /// It has a backend.
+    Leased(Lease),
+    Nowhere,
+}
+
+/// What all jobs need.
+pub(super) struct Tools {
+    pub(super) drain: Drain,
+    pub(super) tunnels: Arc<Tunnels>,
+    pub(super) watch: Watch<Box<Job>>,
 }
 
 impl Job {
@@ -43,14 +73,15 @@ impl Job {
         context: Context,
         plan: Plan,
         snapshot: Arc<Snapshot>,
-    ) -> Job {
-        Job {
+    ) -> Box<Job> {
+        Box::new(Job {
             exchange,
             context,
             plan,
             snapshot,
             since: Instant::now(),
-        }
+            errand: None,
+        })
     }
 
     pub(super) fn into_parts(self) -> (Box<dyn Exchange>, Context) {
@@ -58,67 +89,132 @@ impl Job {
     }
 }
 
-/// Brings one exchange to its end.
-pub(super) fn pass(job: Job, drain: &Drain, tunnels: &Tunnels) {
+/// Brings one exchange to its end, or to where its backend has to be waited for: then the watch has it, and it comes here
+/// again.
+pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
+    let errand = match job.errand.take() {
+        Some(errand) => errand,
+        None => {
+            job.context.queued = job.since.elapsed();
+            let errand = match prepare(&mut job, tools) {
+                Ok(errand) => errand,
+                Err(refusal) => {
+                    refuse(job.exchange, job.context, &refusal);
+                    return Ran::ToTheEnd;
+                }
+            };
+            match leave(job, errand, &tools.watch) {
+                Some((back, errand)) => {
+                    job = back;
+                    errand
+                }
+                None => return Ran::UntilItWaits,
+            }
+        }
+    };
+    finish(*job, errand, tools);
+    Ran::ToTheEnd
+}
+
+/// Leaves a job whose request is out with the watch. Gives it back when there is nothing to be waited for.
+fn leave(mut job: Box<Job>, errand: Errand, watch: &Watch<Box<Job>>) -> Option<(Box<Job>, Errand)> {
+    let wait = match &errand.first {
+        First::Launched(launched) => launched.wait(),
+        First::Leased(_) | First::Nowhere => None,
+    };
+    let Some((key, until)) = wait else {
+        return Some((job, errand));
+    };
+    job.errand = Some(errand);
+    let mut job = watch.leave(key, until, job)?;
+    let errand = job.errand.take()?;
+    Some((job, errand))
+}
+
+/// Makes the request, picks its first backend, and sends it if that can be done without waiting.
+fn prepare(job: &mut Job, tools: &Tools) -> Result<Errand, Refusal> {
+    let Some(group) = job.snapshot.groups.get(job.plan.upstream) else {
+        return Err(Refusal::new(Cause::Internal));
+    };
+    job.context.upstream = Some(group.upstream.name.clone());
+    let place = upgrade::reserve(&*job.exchange, &job.plan, &tools.tunnels)?;
+    let head = job.exchange.head();
+    let outbound = Outbound::prepare(head, &job.plan.path, job.context.hop(), place.is_some());
+    let mut candidates = group.balancer.candidates(&group.upstream);
+    let first = match candidates.next() {
+        Some(lease) => forward::launch(&outbound, lease, &tools.watch)
+            .map_or_else(First::Leased, First::Launched),
+        None => First::Nowhere,
+    };
+    Ok(Errand {
+        outbound,
+        place,
+        first,
+        tried: candidates.into_tried(),
+    })
+}
+
+/// Gets the answer, from whichever backend, and passes it on.
+fn finish(job: Job, errand: Errand, tools: &Tools) {
     let Job {
         mut exchange,
         mut context,
         plan,
         snapshot,
-        since,
+        ..
     } = job;
-    context.queued = since.elapsed();
+    let Errand {
+        outbound,
+        place,
+        first,
+        tried,
+    } = errand;
     let Some(group) = snapshot.groups.get(plan.upstream) else {
         return refuse(exchange, context, &Refusal::new(Cause::Internal));
     };
-    context.upstream = Some(group.upstream.name.clone());
-
-    let place = match upgrade::reserve(&*exchange, &plan, tunnels) {
-        Ok(place) => place,
-        Err(refusal) => return refuse(exchange, context, &refusal),
-    };
-    let wants_upgrade = place.is_some();
-    let outbound = Outbound::prepare(exchange.head(), &plan.path, context.hop(), wants_upgrade);
-    let mut leases = group.balancer.candidates(&group.upstream);
     let is_at_hand = exchange.has_gathered();
     let mut body =
         RequestBody::new(exchange.body(), outbound.framing(), plan.max_body).at_hand(is_at_hand);
+    let (launched, leased) = match first {
+        First::Launched(launched) => (Some(launched), None),
+        First::Leased(lease) => (None, Some(lease)),
+        First::Nowhere => (None, None),
+    };
+    let others = group.balancer.candidates_but(&group.upstream, tried);
+    let mut leases = leased.into_iter().chain(others);
     let forwarded = with_client(|client| {
         forward::send(
             client,
             &outbound,
             &mut body,
+            launched,
             &mut leases,
             &mut context.attempts,
         )
     });
     context.bytes_in = body.taken();
 
-    context.close |= drain.is_draining();
-    match forwarded {
-        Ok(forwarded) => {
-            let shows_backend = snapshot.config.server.backend_header;
-            match (forwarded, place) {
-                (
-                    Forwarded {
-                        answer,
-                        upgraded: Some(conduit),
-                        lease,
-                    },
-                    Some(place),
-                ) => {
-                    let switch = Switch {
-                        head: answer.head,
-                        conduit,
-                        lease,
-                        shows_backend,
-                    };
-                    upgrade::open(exchange, context, switch, tunnels, place);
-                }
-                (forwarded, _) => respond(exchange, context, forwarded, shows_backend),
-            }
+    context.close |= tools.drain.is_draining();
+    let shows_backend = snapshot.config.server.backend_header;
+    match (forwarded, place) {
+        (
+            Ok(Forwarded {
+                answer,
+                upgraded: Some(conduit),
+                lease,
+            }),
+            Some(place),
+        ) => {
+            let switch = Switch {
+                head: answer.head,
+                conduit,
+                lease,
+                shows_backend,
+            };
+            upgrade::open(exchange, context, switch, &tools.tunnels, place);
         }
-        Err(gave_up) => refuse(exchange, context, &refusal(gave_up.cause, plan.max_body)),
+        (Ok(forwarded), _) => respond(exchange, context, forwarded, shows_backend),
+        (Err(gave_up), _) => refuse(exchange, context, &refusal(gave_up.cause, plan.max_body)),
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
-use parking_lot::Mutex;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use parking_lot::{Mutex, MutexGuard};
 
 /// What lies in a mailbox: a job, or the letter that ends the worker.
 type Letter<J> = Option<J>;
@@ -37,11 +37,27 @@ struct Shared<J> {
 struct State<J> {
     /// Idle workers, the last one on top.
     idle: Vec<usize>,
+    /// Jobs that have not begun, each with the moment since when it waits.
     queue: VecDeque<(Instant, J)>,
-    /// A worker has been woken and does not run yet. Once it does, it wakes the next one if there is still something queued.
+    /// Jobs that have begun and can go on.
+    resumed: VecDeque<J>,
+    /// Jobs that have begun and are not over: never more than workers, whether these work on them or not.
+    begun: usize,
+    /// A worker has been woken and does not run yet. Once it does, it wakes the next one if there is still something to do.
     is_waking: bool,
     is_closed: bool,
 }
+
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ran {
+    ToTheEnd,
+    /// It waits elsewhere, and will come back through [`Door::resume`].
+    UntilItWaits,
+}
+
+/// The way back for jobs that wait.
+pub(super) struct Door<J>(Arc<Shared<J>>);
 
 /// How a worker is reached while it is idle.
 struct Mailbox<J> {
@@ -55,7 +71,7 @@ struct Mailbox<J> {
 pub struct Load {
     /// Worker threads.
     pub workers: usize,
-    /// Those that work.
+    /// Those that have a request, also while its backend is waited for.
     pub busy: usize,
     /// Requests that wait.
     pub queued: usize,
@@ -72,12 +88,14 @@ impl<J: Send + 'static> Pool<J> {
         workers: usize,
         capacity: usize,
         patience: Duration,
-        run: impl Fn(J) + Send + Sync + 'static,
+        run: impl Fn(J) -> Ran + Send + Sync + 'static,
     ) -> io::Result<Pool<J>> {
         let (mailboxes, letters): (Vec<_>, Vec<_>) = (0..workers).map(|_| mailbox()).unzip();
         let state = Mutex::new(State {
             idle: Vec::with_capacity(workers),
             queue: VecDeque::new(),
+            resumed: VecDeque::new(),
+            begun: 0,
             is_waking: false,
             is_closed: false,
         });
@@ -107,23 +125,24 @@ impl<J: Send + 'static> Pool<J> {
 
     /// Gives `job` to an idle worker, or puts it into the queue. Never waits.
     pub(super) fn submit(&self, job: J) -> Result<(), Rejected<J>> {
+        let workers = self.shared.mailboxes.len();
         let mut state = self.shared.state.lock();
         if state.is_closed {
             return Err(Rejected(job));
         }
-        if !state.is_waking
-            && let Some(worker) = state.idle.pop()
-        {
-            state.is_waking = true;
-            drop(state);
-            return self.shared.hand_to(worker, job);
-        }
-        // What an idle worker will take in a moment does not count as waiting.
-        if state.queue.len() >= self.shared.capacity + state.idle.len() {
+        // What a worker will take in a moment does not count as waiting.
+        let free = state.idle.len().min(workers.saturating_sub(state.begun));
+        if state.queue.len() >= self.shared.capacity + free {
             return Err(Rejected(job));
         }
         state.queue.push_back((Instant::now(), job));
+        self.shared.wake_one(state);
         Ok(())
+    }
+
+    /// The way back for jobs that wait elsewhere.
+    pub(super) fn door(&self) -> Door<J> {
+        Door(Arc::clone(&self.shared))
     }
 
     /// Takes out of the queue what has waited too long.
@@ -143,25 +162,18 @@ impl<J: Send + 'static> Pool<J> {
         let workers = self.shared.mailboxes.len();
         Load {
             workers,
-            busy: workers.saturating_sub(state.idle.len()),
+            busy: state.begun,
             queued: state.queue.len(),
             capacity: self.shared.capacity,
         }
     }
 
-    /// Lets the workers finish what they do and what is queued, then ends them.
+    /// Lets the workers finish what they do, what waits and what is queued, then ends them.
     pub(super) fn shut_down(&self) {
-        let idle = {
-            let mut state = self.shared.state.lock();
-            state.is_closed = true;
-            std::mem::take(&mut state.idle)
-        };
-        for mailbox in idle
-            .into_iter()
-            .filter_map(|worker| self.shared.mailboxes.get(worker))
-        {
-            let _ = mailbox.put(None);
-        }
+        let mut state = self.shared.state.lock();
+        state.is_closed = true;
+        self.shared.end_idle(&mut state);
+        drop(state);
         for thread in self.threads.lock().drain(..) {
             // Workers catch the panics of jobs, so joining cannot fail in a way that matters here.
             let _ = thread.join();
@@ -169,60 +181,94 @@ impl<J: Send + 'static> Pool<J> {
     }
 }
 
+impl<J> Door<J> {
+    /// Lets `jobs` go on, before any that have not begun.
+    pub(super) fn resume(&self, jobs: &mut Vec<J>) {
+        let mut state = self.0.state.lock();
+        state.resumed.extend(jobs.drain(..));
+        self.0.wake_one(state);
+    }
+}
+
+impl<J> State<J> {
+    /// The next thing to do: what can go on, else what may begin.
+    fn take(&mut self, workers: usize) -> Option<J> {
+        if let Some(job) = self.resumed.pop_front() {
+            return Some(job);
+        }
+        if self.begun >= workers {
+            return None;
+        }
+        let (_, job) = self.queue.pop_front()?;
+        self.begun += 1;
+        Some(job)
+    }
+}
+
 impl<J> Shared<J> {
-    fn work(&self, number: usize, letters: &Receiver<Letter<J>>, run: &dyn Fn(J)) {
+    fn work(&self, number: usize, letters: &Receiver<Letter<J>>, run: &dyn Fn(J) -> Ran) {
         if let Some(mailbox) = self.mailboxes.get(number) {
             let _ = mailbox.worker.set(thread::current());
         }
-        while let Some(job) = self.next(number, letters) {
+        let mut last = Ran::UntilItWaits;
+        while let Some(job) = self.next(number, letters, last) {
             // A panic costs this job only; whoever it belongs to answers when the job is dropped on the way out.
-            if catch_unwind(AssertUnwindSafe(|| run(job))).is_err() {
+            last = catch_unwind(AssertUnwindSafe(|| run(job))).unwrap_or_else(|_| {
                 log::error!("worker-{number} panicked on a request; it goes on");
-            }
+                Ran::ToTheEnd
+            });
         }
     }
 
-    /// The oldest waiting job, else the next one that comes; `None` when the pool is closed and nothing waits.
-    fn next(&self, number: usize, letters: &Receiver<Letter<J>>) -> Option<J> {
+    /// What to do next, or, if there is nothing, what comes then; `None` when the pool is closed and nothing is left.
+    fn next(&self, number: usize, letters: &Receiver<Letter<J>>, last: Ran) -> Option<J> {
         {
             let mut state = self.state.lock();
-            if let Some((_, job)) = state.queue.pop_front() {
+            if last == Ran::ToTheEnd {
+                state.begun = state.begun.saturating_sub(1);
+            }
+            if let Some(job) = state.take(self.mailboxes.len()) {
                 return Some(job);
             }
-            if state.is_closed {
-                return None;
-            }
             state.idle.push(number);
+            self.end_idle(&mut state);
         }
         let job = wait_for(letters)?;
-        self.wake_next();
+        let mut state = self.state.lock();
+        state.is_waking = false;
+        self.wake_one(state);
         Some(job)
     }
 
-    /// What a worker does first when it has been woken: wakes the next one, if there is work for that one too.
-    fn wake_next(&self) {
-        let mut state = self.state.lock();
-        state.is_waking = false;
-        if state.queue.is_empty() {
+    /// Gives the next thing to do, if there is one, to the worker that became idle last. One at a time: each wakes the next one
+    /// before it begins. Until it runs, those that are awake may have taken the rest.
+    fn wake_one(&self, mut state: MutexGuard<'_, State<J>>) {
+        if state.is_waking || state.idle.is_empty() {
             return;
         }
-        let Some(worker) = state.idle.pop() else {
+        let Some(job) = state.take(self.mailboxes.len()) else {
             return;
         };
-        let Some((_, job)) = state.queue.pop_front() else {
-            return state.idle.push(worker);
-        };
+        let mailbox = state
+            .idle
+            .pop()
+            .and_then(|worker| self.mailboxes.get(worker));
         state.is_waking = true;
         drop(state);
-        let _ = self.hand_to(worker, job);
+        if let Some(mailbox) = mailbox {
+            mailbox.put(Some(job));
+        }
     }
 
-    fn hand_to(&self, worker: usize, job: J) -> Result<(), Rejected<J>> {
-        match self.mailboxes.get(worker) {
-            Some(mailbox) => mailbox
-                .put(Some(job))
-                .or_else(|letter| letter.map_or(Ok(()), |job| Err(Rejected(job)))),
-            None => Err(Rejected(job)),
+    /// Once the pool is closed and nothing will come any more: sends the idle workers home.
+    fn end_idle(&self, state: &mut State<J>) {
+        if !state.is_closed || state.begun > 0 || !state.queue.is_empty() {
+            return;
+        }
+        for worker in state.idle.drain(..) {
+            if let Some(mailbox) = self.mailboxes.get(worker) {
+                mailbox.put(None);
+            }
         }
     }
 }
@@ -234,15 +280,12 @@ fn mailbox<J>() -> (Mailbox<J>, Receiver<Letter<J>>) {
 }
 
 impl<J> Mailbox<J> {
-    /// An idle worker's mailbox is empty, so this never waits.
-    fn put(&self, letter: Letter<J>) -> Result<(), Letter<J>> {
-        self.sender
-            .try_send(letter)
-            .map_err(TrySendError::into_inner)?;
+    fn put(&self, letter: Letter<J>) {
+        // An idle worker's mailbox is empty, and a worker has no other way to end: this neither waits nor fails.
+        let _ = self.sender.try_send(letter);
         if let Some(worker) = self.worker.get() {
             worker.unpark();
         }
-        Ok(())
     }
 }
 
@@ -273,6 +316,7 @@ mod tests {
                 .send((job, thread::current().name().unwrap().to_owned()))
                 .unwrap();
             let () = gate.recv().unwrap();
+            Ran::ToTheEnd
         });
         (pool.unwrap(), begun, permits)
     }
@@ -345,6 +389,7 @@ mod tests {
         let pool = Pool::start(2, 100, LONG, move |job: u32| {
             assert!(!job.is_multiple_of(10), "job {job} panics on purpose");
             counted.fetch_add(1, Ordering::Relaxed);
+            Ran::ToTheEnd
         });
         let pool = pool.unwrap();
         for job in 0..100 {

@@ -11,6 +11,7 @@ use rustix::net::RecvFlags;
 use crate::socket::Socket;
 
 use super::keep_alive::{self, KeepAlive};
+use super::watch::Registration;
 
 /// Most idle connections kept per backend. Every worker can leave one behind; this bounds many workers.
 const MAX_IDLE: usize = 1024;
@@ -22,6 +23,17 @@ pub struct Connection {
     pub socket: Socket,
     /// What a blocking receive waits at most (SO_RCVTIMEO), as it was set last; `None`: for ever.
     pub patience: Option<Duration>,
+    /// Its place where requests wait for their answers, once it had one.
+    pub registration: Option<Registration>,
+}
+
+impl Connection {
+    /// Ends its registration, so that what comes on it wakes nobody.
+    pub fn release(&mut self) {
+        if let Some(registration) = self.registration.take() {
+            registration.release(&self.socket);
+        }
+    }
 }
 
 impl From<Socket> for Connection {
@@ -30,6 +42,7 @@ impl From<Socket> for Connection {
         Connection {
             socket,
             patience: None,
+            registration: None,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod idle;
 mod keep_alive;
 pub mod lease;
 pub mod report;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;

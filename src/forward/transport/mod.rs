@@ -40,6 +40,8 @@ pub(super) struct Wire {
     status: u16,
     /// How long the backend says that it keeps the connection.
     announced: Option<Duration>,
+    /// When the wait for the head began, if that was before ureq came in.
+    since: Option<Instant>,
 }
 
 impl Wire {
@@ -53,7 +55,16 @@ impl Wire {
             is_broken: false,
             status: 0,
             announced: None,
+            since: None,
         }
+    }
+
+    /// A connection over which the whole request has gone out, at `since`.
+    pub(super) fn launched(connection: Connection, call: Arc<Call>, since: Instant) -> Wire {
+        let mut wire = Wire::new(connection, call);
+        wire.is_head_sent = true;
+        wire.since = Some(since);
+        wire
     }
 
     /// Until when a wait of `patience` that begins now may last.

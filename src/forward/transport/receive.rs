@@ -13,13 +13,18 @@ use crate::error::Cause;
 use super::Wire;
 use crate::forward::response::{MAX_RESPONSE_HEAD, RawHead};
 
+/// What of a body may still be missing for the connection to stay registered. Every piece of the rest may wake the thread that
+/// watches it, to no purpose.
+const LONG: u64 = 64 * 1024;
+
 /// The shortest wait that a socket can be told: zero would be for ever.
 const MIN_PATIENCE: Duration = Duration::from_millis(1);
 
 impl Wire {
     /// Reads until the final response head is there.
     pub(super) fn await_head(&mut self) -> Result<(), Error> {
-        let limit = self.limit(Instant::now(), self.call.timeouts.response);
+        let since = self.since.unwrap_or_else(Instant::now);
+        let limit = self.limit(since, self.call.timeouts.response);
         loop {
             // It may have come, or something that is none, while the request was sent.
             if !self.buffers.unread().is_empty() {
@@ -66,8 +71,14 @@ impl Wire {
                 self.buffers.skip(length);
                 continue;
             }
-            if head.is_begun_by(unread.get(length..).unwrap_or_default()) {
+            let rest = unread.get(length..).unwrap_or_default();
+            if head.is_begun_by(rest) {
                 self.call.facts.is_body_ready.set();
+            }
+            if !head.is_ended_by(rest, LONG)
+                && let Some(connection) = &mut self.connection
+            {
+                connection.release();
             }
             self.status = head.status().as_u16();
             self.announced = head.keep_alive();

@@ -1,0 +1,77 @@
+//! The first half of an attempt: the request goes out over an idle connection, and nobody waits for the answer yet.
+//!
+//! For requests without a body that may be repeated. If anything is not as it should be, nothing has happened: the attempt is
+//! made in one piece ([`super::attempt`]), which knows how to connect, to send large heads and to judge errors.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::net::SendFlags;
+
+use crate::upstream::idle::Connection;
+use crate::upstream::lease::Lease;
+use crate::upstream::watch::Watch;
+
+use super::Outbound;
+use super::call::{Call, Manner};
+use super::connector::check_out;
+
+/// A request that is with its backend.
+#[derive(Debug)]
+pub struct Launched {
+    pub(super) lease: Lease,
+    pub(super) call: Arc<Call>,
+    pub(super) connection: Connection,
+    pub(super) since: Instant,
+}
+
+impl Launched {
+    /// Its key in the [`Watch`], and until when its answer may be waited for.
+    pub fn wait(&self) -> Option<(usize, Instant)> {
+        let key = self.connection.registration.as_ref()?.key();
+        let limit = self.since + self.call.timeouts.response;
+        let until = self.call.deadline().map_or(limit, |all| all.min(limit));
+        Some((key, until))
+    }
+}
+
+/// Sends the request, or gives the lease back when that cannot be done without waiting.
+///
+/// # Errors
+/// With the lease, unused.
+pub fn launch<T>(outbound: &Outbound, lease: Lease, watch: &Watch<T>) -> Result<Launched, Lease> {
+    let may_repeat = outbound.is_idempotent();
+    if !may_repeat || outbound.is_upgrade() || outbound.framing().has_body() {
+        return Err(lease);
+    }
+    let since = Instant::now();
+    let manner = Manner {
+        tolerates_stale: true,
+        ..Manner::default()
+    };
+    let backend = lease.backend();
+    let timeouts = lease.upstream().settings.timeouts;
+    let head = outbound.head(&backend.authority);
+    let call = Call::new(Arc::clone(backend), timeouts, head, manner);
+    match send(&call, watch) {
+        Some(connection) => Ok(Launched {
+            lease,
+            call,
+            connection,
+            since,
+        }),
+        None => Err(lease),
+    }
+}
+
+/// The connection, if the whole head went out.
+fn send<T>(call: &Call, watch: &Watch<T>) -> Option<Connection> {
+    let mut connection = check_out(call)?;
+    watch
+        .arm(&connection.socket, &mut connection.registration)
+        .ok()?;
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let count = rustix::net::send(&connection.socket, &call.head, flags).ok()?;
+    call.facts.sent.add(count as u64);
+    Some(connection).filter(|_| count == call.head.len())
+}

@@ -1,0 +1,279 @@
+//! Waits for the answers of many backends on one thread, so that no worker has to.
+//!
+//! A worker that has sent a request leaves it here and does something else; when the connection has something to read, was
+//! closed, or has been quiet for too long, the request is handed back. Being handed back means "look now", not more: whoever
+//! gets it must be ready to find nothing yet. What the requests are is not known here (`T`), and nothing is read.
+//!
+//! Readiness is told once (edge-triggered), and a connection stays registered from one request to the next: a request on a
+//! connection that was here before costs no system call.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use parking_lot::Mutex;
+use slab::Slab;
+
+use crate::socket::Socket;
+
+/// Events taken at a time.
+const EVENTS: usize = 1024;
+const CALL: Token = Token(usize::MAX);
+
+/// Where requests wait; cheap to clone.
+#[derive(Debug)]
+pub struct Watch<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// The thread's side of a [`Watch`].
+#[derive(Debug)]
+pub struct Watcher<T> {
+    poll: Poll,
+    shared: Arc<Shared<T>>,
+}
+
+/// A connection's place in a watch. It ends with the connection.
+#[derive(Debug)]
+pub struct Registration {
+    keys: Arc<Keys>,
+    key: usize,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    keys: Arc<Keys>,
+    waker: Waker,
+    state: Mutex<State<T>>,
+    is_stopped: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    /// By key.
+    places: Vec<Place<T>>,
+    /// No deadline is earlier than this; `None`: nobody waits.
+    earliest: Option<Instant>,
+}
+
+/// The keys in use: tokens of the poll.
+#[derive(Debug)]
+struct Keys {
+    registry: Registry,
+    used: Mutex<Slab<()>>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    /// Something happened while nobody waited.
+    is_ready: bool,
+    waiting: Option<Waiting<T>>,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    until: Instant,
+    request: T,
+}
+
+impl<T> Default for Place<T> {
+    fn default() -> Place<T> {
+        Place {
+            is_ready: false,
+            waiting: None,
+        }
+    }
+}
+
+impl<T> Clone for Watch<T> {
+    fn clone(&self) -> Watch<T> {
+        Watch {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// A watch, and what its thread runs.
+///
+/// # Errors
+/// When the system has no descriptors for it.
+pub fn watch<T>() -> io::Result<(Watch<T>, Watcher<T>)> {
+    let poll = Poll::new()?;
+    let shared = Arc::new(Shared {
+        waker: Waker::new(poll.registry(), CALL)?,
+        keys: Arc::new(Keys {
+            registry: poll.registry().try_clone()?,
+            used: Mutex::default(),
+        }),
+        state: Mutex::new(State {
+            places: Vec::new(),
+            earliest: None,
+        }),
+        is_stopped: AtomicBool::new(false),
+    });
+    let watch = Watch {
+        shared: Arc::clone(&shared),
+    };
+    Ok((watch, Watcher { poll, shared }))
+}
+
+impl<T> Watch<T> {
+    /// Makes sure that what happens on `socket` from now on is noticed. To be called before the request is sent.
+    ///
+    /// # Errors
+    /// When the system does not take one more.
+    pub fn arm(&self, socket: &Socket, place: &mut Option<Registration>) -> io::Result<()> {
+        let key = match place {
+            Some(registration) => registration.key,
+            None => {
+                let registration = Keys::register(&self.shared.keys, socket)?;
+                place.insert(registration).key
+            }
+        };
+        // What happened before has been dealt with.
+        if let Some(place) = self.shared.state.lock().place(key) {
+            place.is_ready = false;
+        }
+        Ok(())
+    }
+
+    /// Leaves `request` until there is something to read, or until that moment. Comes back with it when there is already.
+    pub fn leave(&self, key: usize, until: Instant, request: T) -> Option<T> {
+        let mut state = self.shared.state.lock();
+        let Some(place) = state.place(key) else {
+            return Some(request);
+        };
+        if std::mem::take(&mut place.is_ready) {
+            return Some(request);
+        }
+        place.waiting = Some(Waiting { until, request });
+        if state.earliest.is_none_or(|earliest| until < earliest) {
+            state.earliest = Some(until);
+            drop(state);
+            self.wake();
+        }
+        None
+    }
+
+    /// Ends the thread. What still waits is dropped with the last handle.
+    pub fn stop(&self) {
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.shared.waker.wake() {
+            log::error!("the thread that waits for backends cannot be woken: {error}");
+        }
+    }
+}
+
+impl<T> Watcher<T> {
+    /// Waits for all, until the watch is stopped. `resume` gets what need not wait any more, and must not block.
+    ///
+    /// # Errors
+    /// When the system cannot wait any more; that should not be possible.
+    pub fn run(mut self, resume: impl Fn(&mut Vec<T>)) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut due = Vec::new();
+        while !self.shared.is_stopped.load(Ordering::SeqCst) {
+            let patience = self.patience();
+            match self.poll.poll(&mut events, patience) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => (),
+            }
+            let mut state = self.shared.state.lock();
+            for event in events.iter().filter(|event| event.token() != CALL) {
+                due.extend(state.happened(event.token().0));
+            }
+            state.expire(&mut due);
+            drop(state);
+            if !due.is_empty() {
+                resume(&mut due);
+                due.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let earliest = self.shared.state.lock().earliest?;
+        Some(earliest.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl<T> State<T> {
+    fn place(&mut self, key: usize) -> Option<&mut Place<T>> {
+        if key >= self.places.len() {
+            self.places.resize_with(key + 1, Place::default);
+        }
+        self.places.get_mut(key)
+    }
+
+    /// Something happened on the connection with this key: whoever waits for it, else a note.
+    fn happened(&mut self, key: usize) -> Option<T> {
+        let place = self.places.get_mut(key)?;
+        let waiting = place.waiting.take();
+        place.is_ready = waiting.is_none();
+        Some(waiting?.request)
+    }
+
+    /// Takes out those whose time is over.
+    fn expire(&mut self, due: &mut Vec<T>) {
+        let now = Instant::now();
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        self.earliest = None;
+        for place in &mut self.places {
+            if let Some(waiting) = place.waiting.take_if(|waiting| waiting.until <= now) {
+                due.push(waiting.request);
+            }
+            let next = place.waiting.as_ref().map(|waiting| waiting.until);
+            self.earliest = [self.earliest, next].into_iter().flatten().min();
+        }
+    }
+}
+
+impl Keys {
+    fn register(keys: &Arc<Keys>, socket: &Socket) -> io::Result<Registration> {
+        let registration = Registration {
+            key: keys.used.lock().insert(()),
+            keys: Arc::clone(keys),
+        };
+        let token = Token(registration.key);
+        keys.registry.register(
+            &mut SourceFd(&socket.as_fd().as_raw_fd()),
+            token,
+            Interest::READABLE,
+        )?;
+        Ok(registration)
+    }
+}
+
+impl Registration {
+    /// Where requests on this connection wait.
+    pub fn key(&self) -> usize {
+        self.key
+    }
+
+    /// Ends the registration of a connection that lives on: before a long body, whose every piece would wake the thread.
+    pub fn release(self, socket: &Socket) {
+        let _ = self
+            .keys
+            .registry
+            .deregister(&mut SourceFd(&socket.as_fd().as_raw_fd()));
+    }
+}
+
+impl Drop for Registration {
+    /// The system forgets a socket when it is closed. If the key has a new owner before the last event of the old one is
+    /// seen, the new one is told to look too early, which does no harm.
+    fn drop(&mut self) {
+        self.keys.used.lock().try_remove(self.key);
+    }
+}
