@@ -2,13 +2,13 @@
 //!
 //! It decides nothing and kills nothing: `serve` refuses new exchanges when it says so, and `app` waits on it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use slab::Slab;
 
 /// How far the shutdown has come. Only ever moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +32,7 @@ pub struct Drain {
 #[derive(Default)]
 struct Inner {
     phase: AtomicU8,
-    next: AtomicU64,
-    flights: Mutex<HashMap<u64, Flight>>,
+    flights: Mutex<Slab<Entry>>,
     changed: Condvar,
     /// Those who wait for something else than the condition, and have to be woken.
     sleepers: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
@@ -45,6 +44,14 @@ impl fmt::Debug for Inner {
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
+}
+
+/// What people see when something is cut; put into words only then.
+pub type Label = Arc<dyn fmt::Display + Send + Sync>;
+
+struct Entry {
+    label: Label,
+    since: Instant,
 }
 
 /// One exchange that is being worked on.
@@ -60,7 +67,7 @@ pub struct Flight {
 #[derive(Debug)]
 pub struct FlightGuard {
     inner: Arc<Inner>,
-    id: u64,
+    key: usize,
 }
 
 impl Drain {
@@ -105,19 +112,12 @@ impl Drain {
         self.phase() == Phase::Stopped
     }
 
-    /// Registers an exchange.
-    pub fn enter(&self, label: String) -> FlightGuard {
-        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        self.inner.flights.lock().insert(
-            id,
-            Flight {
-                label,
-                since: Instant::now(),
-            },
-        );
+    /// Registers an exchange that was taken at `since`.
+    pub fn enter(&self, label: Label, since: Instant) -> FlightGuard {
+        let key = self.inner.flights.lock().insert(Entry { label, since });
         FlightGuard {
             inner: Arc::clone(&self.inner),
-            id,
+            key,
         }
     }
 
@@ -128,7 +128,13 @@ impl Drain {
 
     /// What is in flight, oldest first.
     pub fn flights(&self) -> Vec<Flight> {
-        let mut flights: Vec<Flight> = self.inner.flights.lock().values().cloned().collect();
+        let entries = self.inner.flights.lock();
+        let flight = |(_, entry): (usize, &Entry)| Flight {
+            label: entry.label.to_string(),
+            since: entry.since,
+        };
+        let mut flights: Vec<Flight> = entries.iter().map(flight).collect();
+        drop(entries);
         flights.sort_by_key(|flight| flight.since);
         flights
     }
@@ -177,9 +183,11 @@ impl Drain {
 impl Drop for FlightGuard {
     fn drop(&mut self) {
         let mut flights = self.inner.flights.lock();
-        flights.remove(&self.id);
-        if flights.is_empty() {
-            drop(flights);
+        let entry = flights.try_remove(self.key);
+        let is_last = flights.is_empty();
+        drop(flights);
+        drop(entry);
+        if is_last {
             self.inner.changed.notify_all();
         }
     }
@@ -200,7 +208,7 @@ mod tests {
     #[test]
     fn waiting_ends_when_the_last_flight_lands() {
         let drain = Drain::new();
-        let guard = drain.enter("GET /slow".into());
+        let guard = drain.enter(Arc::new("GET /slow"), Instant::now());
         drain.advance(Phase::Draining);
         assert_eq!(drain.wait_idle(Duration::ZERO), 1);
         let waiter = {
@@ -214,7 +222,7 @@ mod tests {
     #[test]
     fn a_second_signal_ends_the_wait_and_says_what_is_left() {
         let drain = Drain::new();
-        let _guard = drain.enter("GET /slow".into());
+        let _guard = drain.enter(Arc::new("GET /slow"), Instant::now());
         drain.advance(Phase::Stopped);
         assert_eq!(drain.wait_idle(Duration::from_secs(60)), 1);
         assert_eq!(drain.flights()[0].label, "GET /slow");

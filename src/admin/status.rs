@@ -66,7 +66,7 @@ fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
         .iter()
         .map(|backend| render_backend(backend, now))
         .collect();
-    json!({ "name": upstream.name, "usable": upstream.has_usable(now), "backends": backends })
+    json!({ "name": &*upstream.name, "usable": upstream.has_usable(now), "backends": backends })
 }
 
 fn render_backend(backend: &Backend, now: Instant) -> Value {
@@ -75,7 +75,7 @@ fn render_backend(backend: &Backend, now: Instant) -> Value {
         .ejected_until(now)
         .map(|until| unix_millis(SystemTime::now() + until.saturating_duration_since(now)));
     json!({
-        "id": backend.id,
+        "id": &*backend.id,
         "address": backend.address,
         "weight": backend.weight,
         "state": health.status.as_str(),

@@ -53,7 +53,7 @@ pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, St
     let (is_served, verdict) = match decision.verdict {
         Verdict::Forward(plan) => {
             let group = snapshot.groups.get(plan.upstream);
-            let upstream = group.map_or("?", |group| group.upstream.name.as_str());
+            let upstream = group.map_or("?", |group| &*group.upstream.name);
             (
                 true,
                 format!(

@@ -80,6 +80,15 @@ pub struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
+    /// The next one, at a moment that is known already.
+    pub fn next_at(&mut self, now: Instant) -> Option<Lease> {
+        let is_usable =
+            |index: usize| !self.tried.contains(&index) && self.upstream.skip(index, now).is_none();
+        let index = self.balancer.pick(is_usable)?;
+        self.tried.push(index);
+        Lease::new(self.upstream, index)
+    }
+
     /// The backends that were given, by their place in the upstream.
     pub fn into_tried(self) -> Vec<usize> {
         self.tried
@@ -90,12 +99,7 @@ impl Iterator for Candidates<'_> {
     type Item = Lease;
 
     fn next(&mut self) -> Option<Lease> {
-        let now = Instant::now();
-        let is_usable =
-            |index: usize| !self.tried.contains(&index) && self.upstream.skip(index, now).is_none();
-        let index = self.balancer.pick(is_usable)?;
-        self.tried.push(index);
-        Lease::new(self.upstream, index)
+        self.next_at(Instant::now())
     }
 }
 

@@ -40,7 +40,7 @@ fn picks(upstream: &Arc<Upstream>, balancer: &Balancer, count: usize) -> Vec<Str
                 .unwrap()
                 .backend()
                 .id
-                .clone()
+                .to_string()
         })
         .collect()
 }
@@ -100,7 +100,7 @@ fn one_exchange_never_gets_a_backend_twice() {
     let balancer = Balancer::new(&upstream);
     let mut ids: Vec<String> = balancer
         .candidates(&upstream)
-        .map(|lease| lease.backend().id.clone())
+        .map(|lease| lease.backend().id.to_string())
         .collect();
     ids.sort();
     assert_eq!(ids, ["b0", "b1", "b2"]);

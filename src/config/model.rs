@@ -7,6 +7,7 @@ mod address;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -263,7 +264,7 @@ pub struct UpstreamTimeouts {
 #[derive(Debug, Clone)]
 pub struct Route {
     /// Unique name; `route-N` when none was given.
-    pub name: String,
+    pub name: Arc<str>,
     /// Which hosts match.
     pub host: HostMatch,
     /// Which paths match.

@@ -223,10 +223,7 @@ fn every_default_of_an_upstream() {
         (Duration::from_secs(60), None)
     );
     let route = &config.routes[0];
-    assert_eq!(
-        (route.name.as_str(), &route.host),
-        ("default", &HostMatch::Any)
-    );
+    assert_eq!((&*route.name, &route.host), ("default", &HostMatch::Any));
     assert!(route.upgrade);
     assert_eq!(
         (&route.path, &route.to),
@@ -247,7 +244,7 @@ fn routes_become_true() {
     let [api, items] = config.routes.as_slice() else {
         panic!("two routes");
     };
-    assert_eq!(api.name, "route-1");
+    assert_eq!(&*api.name, "route-1");
     assert_eq!(api.host, HostMatch::Suffix(".example.com".to_owned()));
     assert_eq!(api.strip_prefix.as_deref(), Some("/api"));
     assert_eq!(

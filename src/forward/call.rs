@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::config::model::UpstreamTimeouts;
 use crate::error::Cause;
 use crate::upstream::backend::Backend;
-use crate::upstream::idle::Connection;
+use crate::upstream::idle::{Connection, Reused};
 
 use super::BackendConduit;
 use super::response::RawHead;
@@ -122,6 +122,14 @@ impl Call {
             deadline,
             client_micros: Tally::default(),
         })
+    }
+
+    /// Notes that an idle connection is used.
+    pub(super) fn reuse(&self, reused: Reused) -> Connection {
+        let millis = u64::try_from(reused.idle.as_millis()).unwrap_or(u64::MAX);
+        self.facts.is_reused.set();
+        self.facts.idle_millis.add(millis);
+        reused.connection
     }
 
     /// The head has gone out over `connection`, at `since`: whoever connects for this call gets that one.

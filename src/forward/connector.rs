@@ -39,21 +39,13 @@ impl Connector<()> for BackendConnector {
     }
 }
 
-/// An idle connection, if the call may use one.
-pub(super) fn check_out(call: &Call) -> Option<Connection> {
+fn check_out(call: &Call) -> Option<Connection> {
     if call.manner.is_fresh {
         return None;
     }
-    let reused = call
-        .backend
-        .idle
-        .check_out(Instant::now(), call.manner.tolerates_stale)?;
-    call.facts.is_reused.set();
-    let millis = reused.idle.as_millis();
-    call.facts
-        .idle_millis
-        .add(u64::try_from(millis).unwrap_or(u64::MAX));
-    Some(reused.connection)
+    let idle = &call.backend.idle;
+    let reused = idle.check_out(Instant::now(), call.manner.tolerates_stale)?;
+    Some(call.reuse(reused))
 }
 
 fn connect(call: &Call) -> Result<Connection, Error> {

@@ -14,7 +14,6 @@ use crate::upstream::watch::Watch;
 
 use super::Outbound;
 use super::call::{Call, Manner};
-use super::connector::check_out;
 
 /// A request that is with its backend.
 #[derive(Debug)]
@@ -35,16 +34,20 @@ impl Launched {
     }
 }
 
-/// Sends the request, or gives the lease back when that cannot be done without waiting.
+/// Sends the request, at `now`, or gives the lease back when that cannot be done without waiting.
 ///
 /// # Errors
 /// With the lease, unused.
-pub fn launch<T>(outbound: &Outbound, lease: Lease, watch: &Watch<T>) -> Result<Launched, Lease> {
+pub fn launch<T>(
+    outbound: &Outbound,
+    lease: Lease,
+    watch: &Watch<T>,
+    now: Instant,
+) -> Result<Launched, Lease> {
     let may_repeat = outbound.is_idempotent();
     if !may_repeat || outbound.is_upgrade() || outbound.framing().has_body() {
         return Err(lease);
     }
-    let since = Instant::now();
     let manner = Manner {
         tolerates_stale: true,
         ..Manner::default()
@@ -53,23 +56,27 @@ pub fn launch<T>(outbound: &Outbound, lease: Lease, watch: &Watch<T>) -> Result<
     let timeouts = lease.upstream().settings.timeouts;
     let head = outbound.head(&backend.authority);
     let call = Call::new(Arc::clone(backend), timeouts, head, manner);
-    match send(&call, watch) {
+    match send(&call, watch, now) {
         Some(connection) => Ok(Launched {
             lease,
             call,
             connection,
-            since,
+            since: now,
         }),
         None => Err(lease),
     }
 }
 
 /// The connection, if the whole head went out.
-fn send<T>(call: &Call, watch: &Watch<T>) -> Option<Connection> {
-    let mut connection = check_out(call)?;
-    watch
-        .arm(&connection.socket, &mut connection.registration)
-        .ok()?;
+fn send<T>(call: &Call, watch: &Watch<T>, now: Instant) -> Option<Connection> {
+    // Without a place in the watch the answer is waited for as always: the request can go out all the same.
+    let arm = |connection: &mut Connection| {
+        let place = &mut connection.registration;
+        watch.arm(&connection.socket, place).unwrap_or(false)
+    };
+    let idle = &call.backend.idle;
+    let reused = idle.check_out_if(now, call.manner.tolerates_stale, arm)?;
+    let connection = call.reuse(reused);
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let count = rustix::net::send(&connection.socket, &call.head, flags).ok()?;
     call.facts.sent.add(count as u64);

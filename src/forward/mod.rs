@@ -14,6 +14,7 @@ mod response;
 mod retry;
 mod transport;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Cause;
@@ -65,7 +66,7 @@ const NO_BACKEND: GaveUp = GaveUp {
 #[derive(Debug)]
 pub struct Attempt {
     /// Backend id.
-    pub backend: String,
+    pub backend: Arc<str>,
     /// Why it failed; `None`: it answered.
     pub cause: Option<Cause>,
     /// Until the response head or the failure.

@@ -33,7 +33,7 @@ type Key = (usize, usize);
 
 struct Watched {
     backend: Arc<Backend>,
-    upstream: String,
+    upstream: Arc<str>,
     settings: model::Health,
     threshold: Threshold,
     due: Instant,
@@ -70,7 +70,7 @@ pub fn spawn(upstreams: &[Arc<Upstream>], drain: Drain) -> io::Result<JoinHandle
         .spawn(move || run(watched, &all, &drain))
 }
 
-fn run(mut watched: HashMap<Key, Watched>, all: &[(String, Arc<Backend>)], drain: &Drain) {
+fn run(mut watched: HashMap<Key, Watched>, all: &[(Arc<str>, Arc<Backend>)], drain: &Drain) {
     // At most one probe per backend is ever under way, so no probe waits to tell its outcome.
     let (sender, results) = bounded(watched.len().max(1));
     while !drain.is_stopped() {
@@ -174,7 +174,7 @@ fn pause(entry: &Watched) -> Duration {
     base.mul_f64(rand::rng().random_range(0.9..=1.1))
 }
 
-fn announce_returns(all: &[(String, Arc<Backend>)], now: Instant) {
+fn announce_returns(all: &[(Arc<str>, Arc<Backend>)], now: Instant) {
     for (upstream, backend) in all {
         if backend.take_return(now) {
             log::info!(

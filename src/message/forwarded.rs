@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use ipnet::IpNet;
 
@@ -125,7 +126,10 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     let host = head.host();
 
     write_list(out, "X-Forwarded-For", incoming, is_trusted);
+    // Putting addresses into words costs more than all the rest here: it is done once.
+    let begin = out.len();
     write_number(out, hop.peer);
+    let peer = begin..out.len();
     end_line(out);
     let proto = believed("x-forwarded-proto").unwrap_or("http");
     write_line(out, "X-Forwarded-Proto", proto);
@@ -143,10 +147,14 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     }
     end_line(out);
     begin_line(out, "X-Real-IP");
-    write_number(out, hop.client.ip);
+    if hop.client.ip == hop.peer {
+        out.extend_from_within(peer.clone());
+    } else {
+        write_number(out, hop.client.ip);
+    }
     end_line(out);
     write_list(out, "Forwarded", incoming, is_trusted);
-    write_element(out, hop.peer, host);
+    write_element(out, peer, hop.peer.is_ipv6(), host);
     end_line(out);
     write_list(out, "Via", incoming, true);
     let version: &[u8] = if head.version == Version::Http10 {
@@ -190,14 +198,16 @@ fn write_list(out: &mut Vec<u8>, name: &str, incoming: &Fields, is_believed: boo
     }
 }
 
-/// One element of `Forwarded` (RFC 7239): IPv6 addresses need brackets and with them quotes.
-fn write_element(out: &mut Vec<u8>, peer: IpAddr, host: &str) {
-    let (before, after): (&[u8], &[u8]) = match peer {
-        IpAddr::V4(_) => (b"for=", b""),
-        IpAddr::V6(_) => (b"for=\"[", b"]\""),
+/// One element of `Forwarded` (RFC 7239): IPv6 addresses need brackets and with them quotes. The peer's address stands in
+/// `out` already, at `peer`.
+fn write_element(out: &mut Vec<u8>, peer: Range<usize>, is_v6: bool, host: &str) {
+    let (before, after): (&[u8], &[u8]) = if is_v6 {
+        (b"for=\"[", b"]\"")
+    } else {
+        (b"for=", b"")
     };
     out.extend_from_slice(before);
-    write_number(out, peer);
+    out.extend_from_within(peer);
     out.extend_from_slice(after);
     if !host.is_empty() {
         out.extend_from_slice(b";host=\"");

@@ -22,7 +22,7 @@ fn prefix(path: &str) -> PathMatch {
 fn find<'a>(table: &'a RouteTable, host: &str, path: &'a str) -> Option<&'a str> {
     table
         .find(host, path, |_, _| ())
-        .map(|found| found.route.name.as_str())
+        .map(|found| &*found.route.name)
 }
 
 #[test]

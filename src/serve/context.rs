@@ -3,15 +3,21 @@
 //! The line is written when the context is dropped: whatever path an exchange takes, also out of a panic, it is recorded
 //! once.
 
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::Method;
+
 use crate::clock::unix_millis;
-use crate::drain::{Drain, FlightGuard};
+use crate::drain::{Drain, FlightGuard, Label};
 use crate::error::Cause;
 use crate::exchange::{Exchange, Peer};
 use crate::forward::Attempt;
 use crate::logging::access::{self, AccessRecord};
 use crate::message::forwarded::{Client, Hop};
+use crate::message::head::RequestHead;
 use crate::respond::{Break, End};
 use crate::upstream::ejection::Ejected;
 
@@ -25,14 +31,14 @@ pub(super) struct Context {
     pub(super) request_id: String,
     pub(super) client: Client,
     pub(super) close: bool,
-    pub(super) route: Option<String>,
-    pub(super) upstream: Option<String>,
-    pub(super) backend: Option<String>,
+    pub(super) route: Option<Arc<str>>,
+    pub(super) upstream: Option<Arc<str>>,
+    pub(super) backend: Option<Arc<str>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) queued: Duration,
     pub(super) bytes_in: u64,
     peer: Peer,
-    request: Request,
+    request: Arc<Request>,
     started: Instant,
     flight: Option<FlightGuard>,
     outcome: Outcome,
@@ -41,10 +47,51 @@ pub(super) struct Context {
 
 /// Kept because the exchange is gone when the line is written.
 struct Request {
-    method: String,
-    target: String,
-    host: String,
+    method: Method,
+    /// The target, and behind it the host.
+    words: String,
+    target_length: usize,
     user_agent: Option<Vec<u8>>,
+    client: IpAddr,
+}
+
+impl Request {
+    /// What the access line needs, if one `is_recorded`; else what a drain message needs.
+    fn of(head: &RequestHead, client: IpAddr, is_recorded: bool) -> Request {
+        let (target, host) = (head.target.as_str(), head.host());
+        let mut words = String::with_capacity(target.len() + host.len());
+        words.push_str(target);
+        words.push_str(host);
+        let user_agent = head.fields.get("user-agent").filter(|_| is_recorded);
+        Request {
+            method: head.method.clone(),
+            words,
+            target_length: target.len(),
+            user_agent: user_agent.map(<[u8]>::to_vec),
+            client,
+        }
+    }
+
+    fn target(&self) -> &str {
+        self.words.get(..self.target_length).unwrap_or_default()
+    }
+
+    fn host(&self) -> &str {
+        self.words.get(self.target_length..).unwrap_or_default()
+    }
+}
+
+/// What people see when it is cut.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A precision is the number of characters that are shown.
+        let target = self.target();
+        write!(
+            f,
+            "{} {target:.LABEL_TARGET$} from {}",
+            self.method, self.client
+        )
+    }
 }
 
 struct Outcome {
@@ -62,7 +109,9 @@ impl Context {
             &head.fields,
             &snapshot.config.server.trusted_proxies,
         );
+        let writes_access = snapshot.config.log.access;
         Context {
+            request: Arc::new(Request::of(head, client.ip, writes_access)),
             request_id: client.request_id.clone().unwrap_or_else(new_request_id),
             client,
             close: false,
@@ -73,12 +122,6 @@ impl Context {
             queued: Duration::ZERO,
             bytes_in: 0,
             peer: peer.clone(),
-            request: Request {
-                method: head.method.to_string(),
-                target: head.target.as_str().to_owned(),
-                host: head.host().to_owned(),
-                user_agent: head.fields.get("user-agent").map(<[u8]>::to_vec),
-            },
             started: Instant::now(),
             flight: None,
             // Until something better is known: that is what a panic leaves behind.
@@ -88,15 +131,19 @@ impl Context {
                 bytes_out: 0,
                 first_byte: None,
             },
-            writes_access: snapshot.config.log.access,
+            writes_access,
         }
     }
 
     /// Counts the exchange as in flight until the context is dropped.
     pub(super) fn enter(&mut self, drain: &Drain) {
-        let target: String = self.request.target.chars().take(LABEL_TARGET).collect();
-        let label = format!("{} {target} from {}", self.request.method, self.client.ip);
-        self.flight = Some(drain.enter(label));
+        let label: Label = Arc::clone(&self.request) as Label;
+        self.flight = Some(drain.enter(label, self.started));
+    }
+
+    /// When the exchange was taken.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     pub(super) fn hop(&self) -> Hop<'_> {
@@ -167,9 +214,9 @@ impl Drop for Context {
         access::record(&AccessRecord {
             request_id: &self.request_id,
             client_ip: self.client.ip,
-            method: &self.request.method,
-            host: &self.request.host,
-            target: &self.request.target,
+            method: self.request.method.as_str(),
+            host: self.request.host(),
+            target: self.request.target(),
             status: self.outcome.status,
             cause: self.outcome.cause.map(Cause::code),
             bytes_in: self.bytes_in,

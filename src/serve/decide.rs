@@ -2,6 +2,7 @@
 //!
 //! What runs in production is what is explained: both call this, with another trace.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::admit::{self, Refusal};
@@ -18,7 +19,7 @@ use super::trace::{Step, Trace};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// Name of the route that was found, also when the request is refused after that.
-    pub route: Option<String>,
+    pub route: Option<Arc<str>>,
     /// What happens now.
     pub verdict: Verdict,
 }
@@ -99,7 +100,7 @@ fn by_route(
     let path = routed_path(head);
     let tried = |route: &crate::config::model::Route, miss| {
         trace.step(|| Step::Route {
-            name: route.name.clone(),
+            name: route.name.to_string(),
             miss,
         });
     };

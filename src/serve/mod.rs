@@ -111,9 +111,10 @@ impl Corridor {
         self.tunnels.shut_down();
     }
 
-    fn dispatch(&self, exchange: Box<dyn Exchange>, context: Context, plan: Plan) {
-        let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot));
-        if let Err(Rejected(job)) = self.pool.submit(job) {
+    /// Gives the exchange, complete since that moment, to the workers.
+    fn dispatch(&self, exchange: Box<dyn Exchange>, context: Context, plan: Plan, since: Instant) {
+        let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot), since);
+        if let Err(Rejected(job)) = self.pool.submit(job, since) {
             self.refuse_job(job);
         }
     }
@@ -126,7 +127,7 @@ impl Corridor {
         result: Result<(), BodyFault>,
     ) {
         match result {
-            Ok(()) => self.dispatch(exchange, context, plan),
+            Ok(()) => self.dispatch(exchange, context, plan, Instant::now()),
             Err(BodyFault::Left) => {
                 context.abandoned();
                 exchange.abandon();
@@ -167,7 +168,7 @@ impl Intake for Corridor {
             exchange.head(),
             &self.snapshot,
             self.drain.phase(),
-            Instant::now(),
+            context.started(),
             &mut NoTrace,
         );
         context.close = self.drain.is_draining();
@@ -188,7 +189,10 @@ impl Intake for Corridor {
                 };
                 exchange.gather(limit, Box::new(then));
             }
-            Verdict::Forward(plan) => self.dispatch(exchange, context, plan),
+            Verdict::Forward(plan) => {
+                let since = context.started();
+                self.dispatch(exchange, context, plan, since);
+            }
         }
     }
 

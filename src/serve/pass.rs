@@ -73,13 +73,14 @@ impl Job {
         context: Context,
         plan: Plan,
         snapshot: Arc<Snapshot>,
+        since: Instant,
     ) -> Box<Job> {
         Box::new(Job {
             exchange,
             context,
             plan,
             snapshot,
-            since: Instant::now(),
+            since,
             errand: None,
         })
     }
@@ -95,8 +96,9 @@ pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
     let errand = match job.errand.take() {
         Some(errand) => errand,
         None => {
-            job.context.queued = job.since.elapsed();
-            let errand = match prepare(&mut job, tools) {
+            let now = Instant::now();
+            job.context.queued = now.saturating_duration_since(job.since);
+            let errand = match prepare(&mut job, tools, now) {
                 Ok(errand) => errand,
                 Err(refusal) => {
                     refuse(job.exchange, job.context, &refusal);
@@ -132,7 +134,7 @@ fn leave(mut job: Box<Job>, errand: Errand, watch: &Watch<Box<Job>>) -> Option<(
 }
 
 /// Makes the request, picks its first backend, and sends it if that can be done without waiting.
-fn prepare(job: &mut Job, tools: &Tools) -> Result<Errand, Refusal> {
+fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal> {
     let Some(group) = job.snapshot.groups.get(job.plan.upstream) else {
         return Err(Refusal::new(Cause::Internal));
     };
@@ -141,8 +143,8 @@ fn prepare(job: &mut Job, tools: &Tools) -> Result<Errand, Refusal> {
     let head = job.exchange.head();
     let outbound = Outbound::prepare(head, &job.plan.path, job.context.hop(), place.is_some());
     let mut candidates = group.balancer.candidates(&group.upstream);
-    let first = match candidates.next() {
-        Some(lease) => forward::launch(&outbound, lease, &tools.watch)
+    let first = match candidates.next_at(now) {
+        Some(lease) => forward::launch(&outbound, lease, &tools.watch, now)
             .map_or_else(First::Leased, First::Launched),
         None => First::Nowhere,
     };
@@ -232,7 +234,7 @@ fn respond(
     respond::decorate(
         &mut answer.head.fields,
         &context.request_id,
-        shows_backend.then_some(backend.as_str()),
+        shows_backend.then_some(&*backend),
     );
     answer.head.close |= context.close;
     let status = answer.head.status.as_u16();

@@ -123,8 +123,8 @@ impl<J: Send + 'static> Pool<J> {
         })
     }
 
-    /// Gives `job` to an idle worker, or puts it into the queue. Never waits.
-    pub(super) fn submit(&self, job: J) -> Result<(), Rejected<J>> {
+    /// Gives `job`, which came at `now`, to an idle worker, or puts it into the queue. Never waits.
+    pub(super) fn submit(&self, job: J, now: Instant) -> Result<(), Rejected<J>> {
         let workers = self.shared.mailboxes.len();
         let mut state = self.shared.state.lock();
         if state.is_closed {
@@ -135,7 +135,7 @@ impl<J: Send + 'static> Pool<J> {
         if state.queue.len() >= self.shared.capacity + free {
             return Err(Rejected(job));
         }
-        state.queue.push_back((Instant::now(), job));
+        state.queue.push_back((now, job));
         self.shared.wake_one(state);
         Ok(())
     }
@@ -335,7 +335,7 @@ mod tests {
         wait_idle(&pool);
         let mut names = Vec::new();
         for job in 0..20 {
-            assert!(pool.submit(job).is_ok());
+            assert!(pool.submit(job, Instant::now()).is_ok());
             names.push(begun.recv().unwrap().1);
             permits.send(()).unwrap();
             wait_idle(&pool);
@@ -349,10 +349,10 @@ mod tests {
     fn a_full_queue_gives_the_job_back_and_nothing_is_lost() {
         let (pool, begun, permits) = gated(1, 2);
         wait_idle(&pool);
-        assert!(pool.submit(1).is_ok());
+        assert!(pool.submit(1, Instant::now()).is_ok());
         assert_eq!(begun.recv().unwrap().0, 1);
-        assert!(pool.submit(2).is_ok() && pool.submit(3).is_ok());
-        assert!(matches!(pool.submit(4), Err(Rejected(4))));
+        assert!(pool.submit(2, Instant::now()).is_ok() && pool.submit(3, Instant::now()).is_ok());
+        assert!(matches!(pool.submit(4, Instant::now()), Err(Rejected(4))));
         assert_eq!(
             pool.load(),
             Load {
@@ -367,16 +367,16 @@ mod tests {
         }
         assert_eq!((begun.recv().unwrap().0, begun.recv().unwrap().0), (2, 3));
         pool.shut_down();
-        assert!(matches!(pool.submit(5), Err(Rejected(5))));
+        assert!(matches!(pool.submit(5, Instant::now()), Err(Rejected(5))));
     }
 
     #[test]
     fn what_waits_too_long_comes_back() {
         let (pool, begun, permits) = gated(1, 10);
         wait_idle(&pool);
-        assert!(pool.submit(1).is_ok());
+        assert!(pool.submit(1, Instant::now()).is_ok());
         begun.recv().unwrap();
-        assert!(pool.submit(2).is_ok());
+        assert!(pool.submit(2, Instant::now()).is_ok());
         assert_eq!(pool.expire(Instant::now()), [2]);
         permits.send(()).unwrap();
         pool.shut_down();
@@ -393,7 +393,7 @@ mod tests {
         });
         let pool = pool.unwrap();
         for job in 0..100 {
-            assert!(pool.submit(job).is_ok());
+            assert!(pool.submit(job, Instant::now()).is_ok());
         }
         pool.shut_down();
         assert_eq!(done.load(Ordering::Relaxed), 90);

@@ -58,7 +58,7 @@ pub(super) fn open(
         shows_backend,
     } = switch;
     let backend = lease.backend().id.clone();
-    let shown = shows_backend.then_some(backend.as_str());
+    let shown = shows_backend.then_some(&*backend);
     respond::decorate(&mut head.fields, &context.request_id, shown);
     context.backend = Some(backend);
     let status = head.status.as_u16();

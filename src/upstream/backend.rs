@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const ADDRESS_AGE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Backend {
     /// Unique within its upstream.
-    pub id: String,
+    pub id: Arc<str>,
     /// `host:port`, as a `Host` field writes it; `localhost` for a Unix socket.
     pub authority: String,
     /// `host:port` or `unix:PATH`, for people.
@@ -152,7 +153,7 @@ impl Backend {
             unix @ model::BackendAddress::Unix(_) => unix.to_string(),
         };
         Backend {
-            id: settings.id.clone(),
+            id: settings.id.as_str().into(),
             authority,
             address,
             weight: settings.weight,

@@ -27,7 +27,7 @@ use ejection::Ejected;
 #[derive(Debug)]
 pub struct Upstream {
     /// Unique name.
-    pub name: String,
+    pub name: Arc<str>,
     /// As configured.
     pub settings: model::Upstream,
     /// In the order configured; never empty.
@@ -40,7 +40,7 @@ impl Upstream {
     /// An upstream none of whose backends has been checked yet.
     pub fn new(settings: &model::Upstream) -> Upstream {
         Upstream {
-            name: settings.name.clone(),
+            name: settings.name.as_str().into(),
             backends: settings
                 .backends
                 .iter()

@@ -14,7 +14,7 @@ pub fn backends(upstreams: &[Arc<Upstream>], now: Instant) -> (bool, Value) {
         .flat_map(|upstream| &upstream.backends)
         .map(|backend| {
             json!({
-                "id": backend.id,
+                "id": &*backend.id,
                 "healthy": backend.skip(now).is_none(),
                 "connections": backend.totals().active,
             })

@@ -122,23 +122,24 @@ pub fn watch<T>() -> io::Result<(Watch<T>, Watcher<T>)> {
 }
 
 impl<T> Watch<T> {
-    /// Makes sure that what happens on `socket` from now on is noticed. To be called before the request is sent.
+    /// Makes sure that what happens on `socket` from now on is noticed. To be called before the request is sent. Says whether
+    /// nothing is known to have happened since the last answer.
     ///
     /// # Errors
     /// When the system does not take one more.
-    pub fn arm(&self, socket: &Socket, place: &mut Option<Registration>) -> io::Result<()> {
-        let key = match place {
-            Some(registration) => registration.key,
+    pub fn arm(&self, socket: &Socket, place: &mut Option<Registration>) -> io::Result<bool> {
+        let (key, is_new) = match place {
+            Some(registration) => (registration.key, false),
             None => {
                 let registration = Keys::register(&self.shared.keys, socket)?;
-                place.insert(registration).key
+                (place.insert(registration).key, true)
             }
         };
-        // What happened before has been dealt with.
-        if let Some(place) = self.shared.state.lock().place(key) {
-            place.is_ready = false;
-        }
-        Ok(())
+        let mut state = self.shared.state.lock();
+        let Some(place) = state.place(key) else {
+            return Ok(false);
+        };
+        Ok(!std::mem::take(&mut place.is_ready) && !is_new)
     }
 
     /// Leaves `request` until there is something to read, or until that moment. Comes back with it when there is already.

@@ -4,12 +4,13 @@
 //! somebody else holds it, the reactor notes so ([`Link::try_hold`]) and is called back. Everything that is decided about
 //! bytes is decided elsewhere ([`super::event_loop`], [`super::exchange`], [`super::writer`]).
 
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
@@ -105,6 +106,15 @@ pub(super) struct Held<'a> {
     state: MutexGuard<'a, State>,
     pub(super) link: &'a Arc<Link>,
     _call_back: CallBack<'a>,
+}
+
+/// What a drain waits for after an answer.
+struct Delivery(IpAddr);
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delivery to {}", self.0)
+    }
 }
 
 /// Calls the reactor back when it came in vain.
@@ -256,8 +266,8 @@ impl Held<'_> {
     pub(super) fn settle(&mut self, after: After) {
         self.served += 1;
         if self.outbox.is_some() {
-            let label = format!("delivery to {}", self.peer.ip());
-            let guard = self.link.home.drain.enter(label);
+            let label = Arc::new(Delivery(self.peer.ip()));
+            let guard = self.link.home.drain.enter(label, Instant::now());
             self.stage = Stage::Delivering(after, guard);
             let idle = self.link.rules.timeouts.write_idle;
             return self.link.set_deadline(GLANCE.min(idle));

@@ -18,7 +18,7 @@ pub(super) fn check_routes(
 ) -> Vec<Route> {
     if file.routes.is_empty() {
         return vec![Route {
-            name: "default".to_owned(),
+            name: "default".into(),
             host: HostMatch::Any,
             path: PathMatch::Prefix("/".to_owned()),
             to: RouteTo::Upstream(0),
@@ -102,7 +102,7 @@ fn check_route(
         return None;
     }
     Some(Route {
-        name,
+        name: name.into(),
         host: host?,
         path: path?,
         to: to.unwrap_or(RouteTo::Upstream(0)),
