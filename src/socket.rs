@@ -2,7 +2,7 @@
 //!
 //! It knows no protocol and keeps no time; whoever holds one decides whether it blocks.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -93,6 +93,14 @@ impl Write for &Socket {
         match self {
             Socket::Tcp(stream) => (&*stream).write(bytes),
             Socket::Unix(stream) => (&*stream).write(bytes),
+        }
+    }
+
+    /// All parts in one system call.
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&*stream).write_vectored(parts),
+            Socket::Unix(stream) => (&*stream).write_vectored(parts),
         }
     }
 

@@ -109,11 +109,25 @@ impl WireBuffers {
                 input.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
                 self.start = 0;
+            } else if input.is_empty() {
+                *input = zeroed(INPUT);
             } else if input.len() < MAX_INPUT {
                 input.resize(input.len() + INPUT, 0);
             }
         }
         self.end < input.len()
+    }
+}
+
+/// Memory that takes no room before it is used: many workers only ever see small answers.
+fn zeroed(length: usize) -> Vec<u8> {
+    vec![0; length]
+}
+
+/// Makes `buffer` as long as that.
+fn fit(buffer: &mut Vec<u8>, length: usize) {
+    if buffer.len() != length {
+        *buffer = zeroed(length);
     }
 }
 
@@ -131,7 +145,7 @@ impl Drop for WireBuffers {
 
 impl Buffers for WireBuffers {
     fn output(&mut self) -> &mut [u8] {
-        self.room.output.resize(OUTPUT, 0);
+        fit(&mut self.room.output, OUTPUT);
         &mut self.room.output
     }
 
@@ -164,8 +178,8 @@ impl Buffers for WireBuffers {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.room.output.resize(OUTPUT, 0);
-        self.room.scratch.resize(SCRATCH, 0);
+        fit(&mut self.room.output, OUTPUT);
+        fit(&mut self.room.scratch, SCRATCH);
         (&mut self.room.scratch, &mut self.room.output)
     }
 

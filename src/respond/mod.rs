@@ -17,7 +17,7 @@ pub use error_page::{Page, refusal};
 pub use headers::decorate;
 
 /// Bytes copied at a time. Large enough that a fast backend costs few system calls, small enough for many workers.
-const COPY_BUFFER: usize = 32 * 1024;
+const COPY_BUFFER: usize = 64 * 1024;
 
 thread_local! {
     /// One copy buffer per thread: worker stacks are small.
@@ -105,7 +105,10 @@ pub fn send_own(exchange: Box<dyn Exchange>, head: &ResponseHead, body: &[u8]) -
 
 fn copy(body: &mut dyn Read, writer: &mut dyn ResponseWriter) -> (u64, Result<(), Break>) {
     BUFFER.with_borrow_mut(|buffer| {
-        buffer.resize(COPY_BUFFER, 0);
+        if buffer.is_empty() {
+            // Memory that comes zeroed takes no room before it is used; filling it would.
+            *buffer = vec![0; COPY_BUFFER];
+        }
         let mut bytes = 0;
         loop {
             let count = match body.read(buffer) {

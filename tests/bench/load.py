@@ -9,11 +9,13 @@ UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0, "h": 3_600_000.0}
 SIZES = {"B": 1 / 1024**2, "KB": 1 / 1024, "MB": 1.0, "GB": 1024.0}
 # What wrk counts as a timeout: well above what any proxy here needs when it is not broken.
 TIMEOUT = 10
+# As many as the proxies get.
+THREADS = 2
 
 
 def wrk(path, port, target, connections, seconds):
     """Load on one port of 127.0.0.1 for `seconds`; what wrk measured, as `read` gives it."""
-    argv = [path, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT}s", "--latency",
+    argv = [path, f"-t{min(THREADS, connections)}", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT}s", "--latency",
             f"http://127.0.0.1:{port}{target}"]
     try:
         told = subprocess.run(argv, capture_output=True, text=True, check=False, start_new_session=True,

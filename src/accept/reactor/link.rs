@@ -248,13 +248,22 @@ impl Held<'_> {
     pub(super) fn send(&mut self, parts: &[&[u8]], from: usize) -> io::Result<usize> {
         let mut skip = from;
         let mut slices = [IoSlice::new(&[]); MAX_PARTS];
-        for (slice, part) in slices.iter_mut().zip(parts) {
+        let mut count = 0;
+        for part in parts {
             let rest = part.get(skip.min(part.len())..).unwrap_or_default();
             skip = skip.saturating_sub(part.len());
-            *slice = IoSlice::new(rest);
+            if let Some(slice) = slices.get_mut(count).filter(|_| !rest.is_empty()) {
+                *slice = IoSlice::new(rest);
+                count += 1;
+            }
         }
+        let slices = slices.get(..count).unwrap_or_default();
+        let send = |mut socket: &Socket| match slices {
+            [one] => socket.write(one),
+            many => socket.write_vectored(many),
+        };
         loop {
-            match (&self.link.socket).write_vectored(&slices) {
+            match send(&self.link.socket) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
                 result => return result,

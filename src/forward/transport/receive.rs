@@ -15,7 +15,7 @@ use crate::forward::response::{MAX_RESPONSE_HEAD, RawHead};
 
 /// What of a body may still be missing for the connection to stay registered. Every piece of the rest may wake the thread that
 /// watches it, to no purpose.
-const LONG: u64 = 64 * 1024;
+const LONG: u64 = 16 * 1024;
 
 /// The shortest wait that a socket can be told: zero would be for ever.
 const MIN_PATIENCE: Duration = Duration::from_millis(1);
