@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::drain::Drain;
 use crate::error::Cause;
@@ -31,6 +33,24 @@ pub trait Intake: Send + Sync {
     /// Takes over an exchange whose request could not be understood, or did not come whole, to refuse it. Its head may be a
     /// stand-in ([`RequestHead::unknown`]).
     fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault);
+
+    /// Something else that the first thread to ask looks after from then on, while it waits for its connections. An engine whose
+    /// threads cannot do that does not ask.
+    fn sideline(&self) -> Option<Arc<dyn Sideline>> {
+        None
+    }
+}
+
+/// Work beside the connections: one thread that waits for both is woken less often than two.
+pub trait Sideline: Send + Sync {
+    /// Readable when there may be something to do (an epoll descriptor, edge-triggered).
+    fn descriptor(&self) -> RawFd;
+
+    /// When there is something to do at the latest; `None`: only when the descriptor says so.
+    fn patience(&self) -> Option<Duration>;
+
+    /// Does what there is to do. Never blocks.
+    fn look(&self);
 }
 
 /// Why a request is refused before anything looks at what it asks for. The connection ends with the answer.

@@ -18,11 +18,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::admit::Refusal;
+use crate::config::model::Engine;
 use crate::drain::Drain;
 use crate::error::Cause;
-use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
+use crate::exchange::{BodyFault, Exchange, HeadFault, Intake, Sideline};
 use crate::tunnel::Tunnels;
-use crate::upstream::watch::{self, Watch};
+use crate::upstream::watch::Watch;
 
 use context::Context;
 use crew::{Crew, Reply};
@@ -41,6 +42,9 @@ pub struct Corridor {
     snapshot: Arc<Snapshot>,
     pool: Pool<Box<Job>>,
     watch: Watch<Box<Job>>,
+    /// Those who wait for backends, until a listener's thread looks after them.
+    sideline: Mutex<Option<Arc<dyn Sideline>>>,
+    /// The thread that looks after them where listeners cannot.
     watcher: Mutex<Option<JoinHandle<()>>>,
     crew: Crew,
     tunnels: Arc<Tunnels>,
@@ -56,7 +60,7 @@ impl Corridor {
         let server = &snapshot.config.server;
         let limit = server.limits.tunnels;
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
-        let (watch, watcher) = watch::watch()?;
+        let (watch, poll) = Watch::new()?;
         let tools = Tools {
             drain: drain.clone(),
             tunnels: Arc::clone(&tunnels),
@@ -65,18 +69,22 @@ impl Corridor {
         let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
         let door = pool.door();
-        let watcher = thread::Builder::new().name("watch".into()).spawn(move || {
-            if let Err(error) = watcher.run(|jobs| door.resume(jobs)) {
-                log::error!("the thread that waits for backends has ended: {error}");
+        let watcher = Arc::new(watch.watcher(poll, move |jobs| door.resume(jobs)));
+        let (sideline, thread) = match server.engine {
+            Engine::Reactor => (Some(watcher as Arc<dyn Sideline>), None),
+            Engine::TinyHttp => {
+                let thread = thread::Builder::new().name("watch".into());
+                (None, Some(thread.spawn(move || watcher.run())?))
             }
-        })?;
+        };
         let crew = Crew::start()?;
         Ok(Arc::new_cyclic(|this| Corridor {
             this: Weak::clone(this),
             snapshot,
             pool,
             watch,
-            watcher: Mutex::new(Some(watcher)),
+            sideline: Mutex::new(sideline),
+            watcher: Mutex::new(thread),
             crew,
             tunnels,
             drain: drain.clone(),
@@ -194,6 +202,10 @@ impl Intake for Corridor {
                 self.dispatch(exchange, context, plan, since);
             }
         }
+    }
+
+    fn sideline(&self) -> Option<Arc<dyn Sideline>> {
+        self.sideline.lock().take()
     }
 
     fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault) {

@@ -8,7 +8,7 @@
 //! connection that was here before costs no system call.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use parking_lot::Mutex;
 use slab::Slab;
 
+use crate::exchange::Sideline;
 use crate::socket::Socket;
 
 /// Events taken at a time.
@@ -30,11 +31,19 @@ pub struct Watch<T> {
     shared: Arc<Shared<T>>,
 }
 
-/// The thread's side of a [`Watch`].
-#[derive(Debug)]
+/// The side of a [`Watch`] that waits.
 pub struct Watcher<T> {
-    poll: Poll,
+    descriptor: RawFd,
+    turn: Mutex<Turn<T>>,
     shared: Arc<Shared<T>>,
+    resume: Box<dyn Fn(&mut Vec<T>) + Send + Sync>,
+}
+
+/// What one turn of waiting needs.
+struct Turn<T> {
+    poll: Poll,
+    events: Events,
+    due: Vec<T>,
 }
 
 /// A connection's place in a watch. It ends with the connection.
@@ -97,31 +106,48 @@ impl<T> Clone for Watch<T> {
     }
 }
 
-/// A watch, and what its thread runs.
-///
-/// # Errors
-/// When the system has no descriptors for it.
-pub fn watch<T>() -> io::Result<(Watch<T>, Watcher<T>)> {
-    let poll = Poll::new()?;
-    let shared = Arc::new(Shared {
-        waker: Waker::new(poll.registry(), CALL)?,
-        keys: Arc::new(Keys {
+impl<T> Watch<T> {
+    /// A watch, and what waits for it.
+    ///
+    /// # Errors
+    /// When the system has no descriptors for it.
+    pub fn new() -> io::Result<(Watch<T>, Poll)> {
+        let poll = Poll::new()?;
+        let keys = Keys {
             registry: poll.registry().try_clone()?,
             used: Mutex::default(),
-        }),
-        state: Mutex::new(State {
-            places: Vec::new(),
-            earliest: None,
-        }),
-        is_stopped: AtomicBool::new(false),
-    });
-    let watch = Watch {
-        shared: Arc::clone(&shared),
-    };
-    Ok((watch, Watcher { poll, shared }))
-}
+        };
+        let shared = Shared {
+            waker: Waker::new(poll.registry(), CALL)?,
+            keys: Arc::new(keys),
+            state: Mutex::new(State {
+                places: Vec::new(),
+                earliest: None,
+            }),
+            is_stopped: AtomicBool::new(false),
+        };
+        let shared = Arc::new(shared);
+        Ok((Watch { shared }, poll))
+    }
 
-impl<T> Watch<T> {
+    /// The other side. `resume` gets what need not wait any more, and must not block.
+    pub fn watcher(
+        &self,
+        poll: Poll,
+        resume: impl Fn(&mut Vec<T>) + Send + Sync + 'static,
+    ) -> Watcher<T> {
+        Watcher {
+            descriptor: poll.as_raw_fd(),
+            turn: Mutex::new(Turn {
+                poll,
+                events: Events::with_capacity(EVENTS),
+                due: Vec::new(),
+            }),
+            shared: Arc::clone(&self.shared),
+            resume: Box::new(resume),
+        }
+    }
+
     /// Makes sure that what happens on `socket` from now on is noticed. To be called before the request is sent. Says whether
     /// nothing is known to have happened since the last answer.
     ///
@@ -174,36 +200,55 @@ impl<T> Watch<T> {
 }
 
 impl<T> Watcher<T> {
-    /// Waits for all, until the watch is stopped. `resume` gets what need not wait any more, and must not block.
-    ///
-    /// # Errors
-    /// When the system cannot wait any more; that should not be possible.
-    pub fn run(mut self, resume: impl Fn(&mut Vec<T>)) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
-        let mut due = Vec::new();
+    /// Waits for all, until the watch is stopped.
+    pub fn run(&self) {
         while !self.shared.is_stopped.load(Ordering::SeqCst) {
-            let patience = self.patience();
-            match self.poll.poll(&mut events, patience) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => (),
+            let patience = self.until_due();
+            if let Err(error) = self.turn(patience) {
+                return log::error!("backends cannot be waited for any more: {error}");
             }
-            let mut state = self.shared.state.lock();
-            for event in events.iter().filter(|event| event.token() != CALL) {
-                due.extend(state.happened(event.token().0));
-            }
-            state.expire(&mut due);
-            drop(state);
-            if !due.is_empty() {
-                resume(&mut due);
-                due.clear();
-            }
+        }
+    }
+
+    /// Waits once, and lets go on what can.
+    fn turn(&self, patience: Option<Duration>) -> io::Result<()> {
+        let turn = &mut *self.turn.lock();
+        match turn.poll.poll(&mut turn.events, patience) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => (),
+        }
+        let mut state = self.shared.state.lock();
+        for event in turn.events.iter().filter(|event| event.token() != CALL) {
+            turn.due.extend(state.happened(event.token().0));
+        }
+        state.expire(&mut turn.due);
+        drop(state);
+        if !turn.due.is_empty() {
+            (self.resume)(&mut turn.due);
+            turn.due.clear();
         }
         Ok(())
     }
 
-    fn patience(&self) -> Option<Duration> {
+    fn until_due(&self) -> Option<Duration> {
         let earliest = self.shared.state.lock().earliest?;
         Some(earliest.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl<T: Send> Sideline for Watcher<T> {
+    fn descriptor(&self) -> RawFd {
+        self.descriptor
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.until_due()
+    }
+
+    fn look(&self) {
+        if let Err(error) = self.turn(Some(Duration::ZERO)) {
+            log::error!("backends cannot be waited for: {error}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use slab::Slab;
 
 use crate::drain::{Drain, Phase};
 use crate::error::Cause;
-use crate::exchange::{HeadFault, Intake, Peer};
+use crate::exchange::{HeadFault, Intake, Peer, Sideline};
 use crate::socket::Socket;
 
 use super::acceptor::{Accepted, Acceptor};
@@ -38,6 +38,8 @@ const MAKE_ROOM: usize = 32;
 const STARVED: Duration = Duration::from_millis(100);
 /// The token of the call from outside; acceptors come first, then links.
 const CALL: Token = Token(usize::MAX);
+/// That of the sideline.
+const ASIDE: Token = Token(usize::MAX - 1);
 
 /// One thread's connections.
 pub(super) struct Reactor {
@@ -47,6 +49,7 @@ pub(super) struct Reactor {
     home: Arc<Home>,
     rules: Arc<Rules>,
     progress: Progress,
+    sideline: Option<Arc<dyn Sideline>>,
     drain: Drain,
     next_sweep: u64,
     /// Nothing is accepted before that moment; 0: accepting.
@@ -69,6 +72,12 @@ impl Reactor {
             poll.registry()
                 .register(&mut SourceFd(&socket), Token(number), Interest::READABLE)?;
         }
+        let sideline = intake.sideline();
+        if let Some(sideline) = &sideline {
+            let descriptor = sideline.descriptor();
+            poll.registry()
+                .register(&mut SourceFd(&descriptor), ASIDE, Interest::READABLE)?;
+        }
         let caller = Arc::downgrade(&home);
         drain.on_advance(move || {
             if let Some(home) = caller.upgrade() {
@@ -82,6 +91,7 @@ impl Reactor {
             home,
             rules,
             progress: Progress::new(intake),
+            sideline,
             drain,
             next_sweep: 0,
             pause_until: 0,
@@ -100,6 +110,7 @@ impl Reactor {
             for event in &events {
                 self.happened(event);
             }
+            self.look_aside(&events);
             for link in self.home.take_calls() {
                 self.look_at(&link, Readiness::default());
             }
@@ -110,6 +121,16 @@ impl Reactor {
         Ok(())
     }
 
+    /// Looks after the sideline, if something happened there or its time has come.
+    fn look_aside(&self, events: &Events) {
+        if let Some(sideline) = &self.sideline
+            && (events.iter().any(|event| event.token() == ASIDE)
+                || sideline.patience().is_some_and(|left| left.is_zero()))
+        {
+            sideline.look();
+        }
+    }
+
     /// How long to wait for events: for ever when there is nothing to look after.
     fn patience(&self) -> Option<Duration> {
         let now = self.home.now();
@@ -118,12 +139,14 @@ impl Reactor {
         }
         let sweep = Some(self.next_sweep).filter(|_| !self.links.is_empty());
         let pause = Some(self.pause_until).filter(|until| *until > 0);
-        let next = sweep.into_iter().chain(pause).min()?;
-        Some(Duration::from_millis(next.saturating_sub(now)))
+        let next = sweep.into_iter().chain(pause).min();
+        let own = next.map(|next| Duration::from_millis(next.saturating_sub(now)));
+        let aside = self.sideline.as_ref().and_then(|aside| aside.patience());
+        own.into_iter().chain(aside).min()
     }
 
     fn happened(&mut self, event: &Event) {
-        if event.token() == CALL {
+        if event.token() == CALL || event.token() == ASIDE {
             return;
         }
         if let Some(acceptor) = self.acceptors.get_mut(event.token().0) {
