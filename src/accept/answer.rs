@@ -6,6 +6,11 @@ use std::io::Write;
 
 use crate::message::head::{BodyLength, ResponseHead, Version};
 
+/// Bytes of a head beside the fields that came.
+const ADDED: usize = 192;
+/// Room is made for a body up to this: it will go out together with the head.
+const SMALL: usize = 1024;
+
 /// What decides about the framing, and about what the head says of the connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -58,10 +63,14 @@ impl Shape {
 
 /// Appends the head of an answer to `bytes`.
 pub(super) fn render(head: &ResponseHead, shape: &Shape, bytes: &mut Vec<u8>) {
-    bytes.reserve(128 + head.fields.size());
+    let framing = shape.framing();
+    let body = match framing {
+        Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX).min(SMALL),
+        _ => 0,
+    };
+    bytes.reserve(ADDED + head.fields.size() + body);
     line(head, bytes);
     fields(head, bytes);
-    let framing = shape.framing();
     if let Some(length) = shape.content_length(framing)
         && head.status.as_u16() != 204
     {

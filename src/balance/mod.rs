@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::config::model::Strategy;
 use crate::upstream::Upstream;
@@ -47,14 +48,14 @@ impl Balancer {
 
     /// Backends of `upstream` in the order in which one exchange is to try them.
     pub fn candidates<'a>(&'a self, upstream: &'a Arc<Upstream>) -> Candidates<'a> {
-        self.candidates_but(upstream, Vec::new())
+        self.candidates_but(upstream, Tried::new())
     }
 
     /// The same without those that were [tried](Candidates::into_tried).
     pub fn candidates_but<'a>(
         &'a self,
         upstream: &'a Arc<Upstream>,
-        tried: Vec<usize>,
+        tried: Tried,
     ) -> Candidates<'a> {
         Candidates {
             balancer: self,
@@ -76,8 +77,11 @@ impl Balancer {
 pub struct Candidates<'a> {
     balancer: &'a Balancer,
     upstream: &'a Arc<Upstream>,
-    tried: Vec<usize>,
+    tried: Tried,
 }
+
+/// Backends that had their turn, by their place in the upstream.
+pub type Tried = SmallVec<[usize; 4]>;
 
 impl Candidates<'_> {
     /// The next one, at a moment that is known already.
@@ -89,8 +93,8 @@ impl Candidates<'_> {
         Lease::new(self.upstream, index)
     }
 
-    /// The backends that were given, by their place in the upstream.
-    pub fn into_tried(self) -> Vec<usize> {
+    /// The backends that were given.
+    pub fn into_tried(self) -> Tried {
         self.tried
     }
 }

@@ -17,6 +17,8 @@ mod transport;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use crate::error::Cause;
 use crate::message::head::Answer;
 use crate::socket::Socket;
@@ -62,6 +64,9 @@ const NO_BACKEND: GaveUp = GaveUp {
     cause: Cause::NoBackend,
 };
 
+/// All tries for one request: mostly one.
+pub type Attempts = SmallVec<[Attempt; 1]>;
+
 /// One try at one backend, for the log.
 #[derive(Debug)]
 pub struct Attempt {
@@ -88,7 +93,7 @@ pub fn send(
     body: &mut RequestBody<'_>,
     launched: Option<Launched>,
     leases: &mut dyn Iterator<Item = Lease>,
-    attempts: &mut Vec<Attempt>,
+    attempts: &mut Attempts,
 ) -> Result<Forwarded, GaveUp> {
     let (mut lease, mut begun) = match launched {
         Some(launched) => (

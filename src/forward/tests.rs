@@ -90,7 +90,7 @@ impl Scripted {
         self
     }
 
-    fn ask(&self, request: &Request) -> (Result<Forwarded, GaveUp>, Vec<Attempt>) {
+    fn ask(&self, request: &Request) -> (Result<Forwarded, GaveUp>, Attempts) {
         let head = request.head();
         let client = forwarded::Client::identify([127, 0, 0, 1].into(), &head.fields, &[]);
         let hop = Hop {
@@ -103,7 +103,7 @@ impl Scripted {
         let mut source = request.body.as_bytes();
         let mut body = RequestBody::new(&mut source, outbound.framing(), 1 << 20).at_hand(true);
         let mut leases = std::iter::repeat_with(|| Lease::new(&self.upstream, 0).unwrap());
-        let mut attempts = Vec::new();
+        let mut attempts = Attempts::new();
         let result = send(
             &Client::new(),
             &outbound,
@@ -540,7 +540,7 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
         &mut body,
         None,
         &mut leases,
-        &mut Vec::new(),
+        &mut Attempts::new(),
     );
     assert_eq!(result.err().unwrap().cause, Cause::BadResponse);
     backend.done();

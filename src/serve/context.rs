@@ -14,7 +14,7 @@ use crate::clock::unix_millis;
 use crate::drain::{Drain, FlightGuard, Label};
 use crate::error::Cause;
 use crate::exchange::{Exchange, Peer};
-use crate::forward::Attempt;
+use crate::forward::Attempts;
 use crate::logging::access::{self, AccessRecord};
 use crate::message::forwarded::{Client, Hop};
 use crate::message::head::RequestHead;
@@ -34,7 +34,7 @@ pub(super) struct Context {
     pub(super) route: Option<Arc<str>>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) backend: Option<Arc<str>>,
-    pub(super) attempts: Vec<Attempt>,
+    pub(super) attempts: Attempts,
     pub(super) queued: Duration,
     pub(super) bytes_in: u64,
     peer: Peer,
@@ -118,7 +118,7 @@ impl Context {
             route: None,
             upstream: None,
             backend: None,
-            attempts: Vec::new(),
+            attempts: Attempts::new(),
             queued: Duration::ZERO,
             bytes_in: 0,
             peer: peer.clone(),
@@ -247,11 +247,12 @@ fn new_request_id() -> String {
     let time = u128::from(unix_millis(SystemTime::now()) & 0xffff_ffff_ffff);
     let random = rand::random::<u128>() & ((1 << 80) - 1);
     let number = (time << 80) | random;
-    (0..26)
-        .rev()
-        .filter_map(|place| ALPHABET.get(usize::try_from((number >> (place * 5)) & 31).ok()?))
-        .map(|byte| char::from(*byte))
-        .collect()
+    let mut id = String::with_capacity(26);
+    for place in (0..26).rev() {
+        let digit = usize::try_from((number >> (place * 5)) & 31).unwrap_or_default();
+        id.extend(ALPHABET.get(digit).copied().map(char::from));
+    }
+    id
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Instant;
 use http::Method;
 
 use crate::admit::{self, Refusal};
+use crate::balance::Tried;
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::Exchange;
@@ -48,7 +49,7 @@ struct Errand {
     place: Option<Place>,
     first: First,
     /// Backends that have had their turn.
-    tried: Vec<usize>,
+    tried: Tried,
 }
 
 /// The first attempt.

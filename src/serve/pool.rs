@@ -17,6 +17,9 @@ use parking_lot::{Mutex, MutexGuard};
 /// What lies in a mailbox: a job, or the letter that ends the worker.
 type Letter<J> = Option<J>;
 
+/// Workers are woken two abreast at least: waking one takes a while, in which a core would have nothing to do.
+const MIN_ABREAST: usize = 2;
+
 /// A worker's stack: the deepest path measured (ureq, logging) stays under 64 KiB in a release build, and a debug build
 /// needs about three times that.
 const STACK: usize = 512 * 1024;
@@ -32,6 +35,8 @@ struct Shared<J> {
     mailboxes: Vec<Mailbox<J>>,
     capacity: usize,
     patience: Duration,
+    /// Most workers that are woken at the same time: as many as can run.
+    abreast: usize,
 }
 
 struct State<J> {
@@ -43,8 +48,8 @@ struct State<J> {
     resumed: VecDeque<J>,
     /// Jobs that have begun and are not over: never more than workers, whether these work on them or not.
     begun: usize,
-    /// A worker has been woken and does not run yet. Once it does, it wakes the next one if there is still something to do.
-    is_waking: bool,
+    /// Workers that have been woken and do not run yet. Once one does, it wakes the next one if there is still something to do.
+    waking: usize,
     is_closed: bool,
 }
 
@@ -96,7 +101,7 @@ impl<J: Send + 'static> Pool<J> {
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
             begun: 0,
-            is_waking: false,
+            waking: 0,
             is_closed: false,
         });
         let shared = Arc::new(Shared {
@@ -104,6 +109,8 @@ impl<J: Send + 'static> Pool<J> {
             mailboxes,
             capacity,
             patience,
+            abreast: thread::available_parallelism()
+                .map_or(MIN_ABREAST, |cores| cores.get().max(MIN_ABREAST)),
         });
         let run = Arc::new(run);
         let mut threads = Vec::with_capacity(workers);
@@ -235,15 +242,16 @@ impl<J> Shared<J> {
         }
         let job = wait_for(letters)?;
         let mut state = self.state.lock();
-        state.is_waking = false;
+        state.waking = state.waking.saturating_sub(1);
         self.wake_one(state);
         Some(job)
     }
 
-    /// Gives the next thing to do, if there is one, to the worker that became idle last. One at a time: each wakes the next one
-    /// before it begins. Until it runs, those that are awake may have taken the rest.
+    /// Gives the next thing to do, if there is one, to the worker that became idle last; unless so many are on their way already
+    /// that more could not run. Each wakes the next one before it begins; until then, those that are awake may have taken the
+    /// rest.
     fn wake_one(&self, mut state: MutexGuard<'_, State<J>>) {
-        if state.is_waking || state.idle.is_empty() {
+        if state.waking >= self.abreast || state.idle.is_empty() {
             return;
         }
         let Some(job) = state.take(self.mailboxes.len()) else {
@@ -253,7 +261,7 @@ impl<J> Shared<J> {
             .idle
             .pop()
             .and_then(|worker| self.mailboxes.get(worker));
-        state.is_waking = true;
+        state.waking += 1;
         drop(state);
         if let Some(mailbox) = mailbox {
             mailbox.put(Some(job));

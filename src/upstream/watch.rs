@@ -36,8 +36,11 @@ pub struct Watcher<T> {
     descriptor: RawFd,
     turn: Mutex<Turn<T>>,
     shared: Arc<Shared<T>>,
-    resume: Box<dyn Fn(&mut Vec<T>) + Send + Sync>,
+    resume: Resume<T>,
 }
+
+/// Takes what need not wait any more.
+type Resume<T> = Box<dyn Fn(&mut Vec<T>) + Send + Sync>;
 
 /// What one turn of waiting needs.
 struct Turn<T> {
