@@ -23,11 +23,19 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_unix = matches!(self.address, Address::Unix(_));
         let hint = match self.error.kind() {
+            io::ErrorKind::AddrInUse if is_unix => {
+                ": another process listens there; stop it or choose another path"
+            }
             io::ErrorKind::AddrInUse => {
                 ": another process listens there; stop it or choose another port"
             }
+            io::ErrorKind::PermissionDenied if is_unix => {
+                ": the folder must be writable for the user that runs tollgate"
+            }
             io::ErrorKind::PermissionDenied => ": ports below 1024 need the right to bind them",
+            io::ErrorKind::NotFound if is_unix => ": the folder must exist",
             io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
             _ => "",
         };

@@ -69,14 +69,13 @@ pub fn launch<T>(
 
 /// The connection, if the whole head went out.
 fn send<T>(call: &Call, watch: &Watch<T>, now: Instant) -> Option<Connection> {
-    // Without a place in the watch the answer is waited for as always: the request can go out all the same.
-    let arm = |connection: &mut Connection| {
-        let place = &mut connection.registration;
-        watch.arm(&connection.socket, place).unwrap_or(false)
-    };
     let idle = &call.backend.idle;
-    let reused = idle.check_out_if(now, call.manner.tolerates_stale, arm)?;
-    let connection = call.reuse(reused);
+    // It peeks at the connection, although the watch may know already that nothing has come: what a backend says unasked must
+    // never be taken for the answer, and the watch may learn of it later than now.
+    let mut connection = call.reuse(idle.check_out(now, call.manner.tolerates_stale)?);
+    let place = &mut connection.registration;
+    // Without a place in the watch the answer is waited for as always: the request can go out all the same.
+    let _ = watch.arm(&connection.socket, place);
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let count = rustix::net::send(&connection.socket, &call.head, flags).ok()?;
     call.facts.sent.add(count as u64);

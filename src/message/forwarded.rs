@@ -112,7 +112,7 @@ pub struct Hop<'a> {
     pub peer: IpAddr,
     /// Who the client is.
     pub client: &'a Client,
-    /// The local port that was connected to.
+    /// The local port that was connected to; 0: none, it is a Unix socket.
     pub local_port: u16,
     /// The id of this exchange.
     pub request_id: &'a str,
@@ -139,13 +139,14 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     {
         write_line(out, "X-Forwarded-Host", host);
     }
-    begin_line(out, "X-Forwarded-Port");
     // The port of the listener, not the one in Host: that is only what the client wrote.
-    match believed("x-forwarded-port") {
-        Some(port) => out.extend_from_slice(port.as_bytes()),
-        None => write_number(out, hop.local_port),
+    if let Some(port) = believed("x-forwarded-port") {
+        write_line(out, "X-Forwarded-Port", port);
+    } else if hop.local_port > 0 {
+        begin_line(out, "X-Forwarded-Port");
+        write_number(out, hop.local_port);
+        end_line(out);
     }
-    end_line(out);
     begin_line(out, "X-Real-IP");
     if hop.client.ip == hop.peer {
         out.extend_from_within(peer.clone());

@@ -331,7 +331,7 @@ mod tests {
 
     fn wait_idle(pool: &Pool<u32>) {
         let deadline = Instant::now() + LONG;
-        while pool.load().busy > 0 {
+        while pool.shared.state.lock().idle.len() < pool.shared.mailboxes.len() {
             assert!(Instant::now() < deadline, "workers stay busy");
             thread::yield_now();
         }
@@ -388,6 +388,106 @@ mod tests {
         assert_eq!(pool.expire(Instant::now()), [2]);
         permits.send(()).unwrap();
         pool.shut_down();
+    }
+
+    /// A pool whose jobs wait elsewhere the first time, and end the second.
+    fn waiting(workers: usize) -> (Pool<(u32, bool)>, Receiver<(u32, bool)>) {
+        let (sender, ran) = bounded(1000);
+        let pool = Pool::start(workers, 100, LONG, move |job: (u32, bool)| {
+            sender.send(job).unwrap();
+            if job.1 {
+                Ran::ToTheEnd
+            } else {
+                Ran::UntilItWaits
+            }
+        });
+        (pool.unwrap(), ran)
+    }
+
+    #[test]
+    fn a_job_that_waits_keeps_its_place() {
+        let (pool, ran) = waiting(2);
+        for job in 0..4 {
+            assert!(pool.submit((job, false), Instant::now()).is_ok());
+        }
+        let mut begun = [ran.recv().unwrap(), ran.recv().unwrap()];
+        begun.sort_unstable();
+        assert_eq!(begun, [(0, false), (1, false)]);
+        wait_for_queue(&pool, 2);
+        assert_eq!((pool.load().busy, ran.is_empty()), (2, true));
+        pool.door().resume(&mut vec![(1, true)]);
+        assert_eq!(ran.recv().unwrap(), (1, true));
+        assert_eq!(ran.recv().unwrap(), (2, false));
+        wait_for_queue(&pool, 1);
+        assert!(ran.is_empty());
+        // What has begun goes before what has not.
+        pool.door().resume(&mut vec![(0, true), (2, true)]);
+        let mut rest: Vec<_> = (0..3).map(|_| ran.recv().unwrap()).collect();
+        rest.sort_unstable();
+        assert_eq!(rest, [(0, true), (2, true), (3, false)]);
+        pool.door().resume(&mut vec![(3, true)]);
+        pool.shut_down();
+    }
+
+    fn wait_for_queue(pool: &Pool<(u32, bool)>, length: usize) {
+        let deadline = Instant::now() + LONG;
+        while pool.load().queued != length {
+            assert!(Instant::now() < deadline, "{:?}", pool.load());
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_end_waits_for_jobs_that_wait() {
+        let (pool, ran) = waiting(3);
+        let pool = Arc::new(pool);
+        for job in 0..3 {
+            assert!(pool.submit((job, false), Instant::now()).is_ok());
+        }
+        for _ in 0..3 {
+            ran.recv().unwrap();
+        }
+        let ending = {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || pool.shut_down())
+        };
+        for job in 0..3 {
+            assert!(!ending.is_finished());
+            pool.door().resume(&mut vec![(job, true)]);
+            assert_eq!(ran.recv().unwrap(), (job, true));
+        }
+        ending.join().unwrap();
+    }
+
+    #[test]
+    fn no_job_is_lost_or_done_twice_however_they_come() {
+        let total = 20_000;
+        let (again, resumed) = bounded::<(u32, bool)>(1 << 16);
+        let done = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&done);
+        let pool = Pool::start(8, 1 << 16, LONG, move |job: (u32, bool)| {
+            if job.1 || job.0.is_multiple_of(3) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                return Ran::ToTheEnd;
+            }
+            again.send((job.0, true)).unwrap();
+            Ran::UntilItWaits
+        });
+        let pool = pool.unwrap();
+        let door = pool.door();
+        let waker = thread::spawn(move || {
+            while let Ok(job) = resumed.recv() {
+                let mut batch: Vec<_> = std::iter::once(job).chain(resumed.try_iter()).collect();
+                door.resume(&mut batch);
+            }
+        });
+        for job in 0..total {
+            assert!(pool.submit((job, false), Instant::now()).is_ok());
+        }
+        pool.shut_down();
+        assert_eq!(done.load(Ordering::Relaxed), total as usize);
+        drop(pool);
+        waker.join().unwrap();
     }
 
     #[test]

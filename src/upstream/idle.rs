@@ -91,21 +91,10 @@ impl IdlePool {
     /// The connection used last, if it is young enough and alive. With `tolerates_stale` it may be a little older than what
     /// was seen to survive: for requests that can be repeated when the backend closes it at that very moment.
     pub fn check_out(&self, now: Instant, tolerates_stale: bool) -> Option<Reused> {
-        self.check_out_if(now, tolerates_stale, |_| false)
-    }
-
-    /// The same; what was idle for a short time only is not looked at when `is_known_alive` says so.
-    pub fn check_out_if(
-        &self,
-        now: Instant,
-        tolerates_stale: bool,
-        is_known_alive: impl Fn(&mut Connection) -> bool,
-    ) -> Option<Reused> {
         loop {
-            let mut found = self.take(now, tolerates_stale)?;
+            let found = self.take(now, tolerates_stale)?;
             let idle = found.age(now);
-            let is_known = is_known_alive(&mut found.connection) && idle < keep_alive::SHORTEST;
-            let is_alive = is_known || is_quiet(&found.connection.socket);
+            let is_alive = is_quiet(&found.connection.socket);
             // Short waits teach nothing: spare them the lock.
             if idle >= keep_alive::SHORTEST {
                 self.learn(idle, is_alive);

@@ -151,24 +151,23 @@ impl<T> Watch<T> {
         }
     }
 
-    /// Makes sure that what happens on `socket` from now on is noticed. To be called before the request is sent. Says whether
-    /// nothing is known to have happened since the last answer.
+    /// Makes sure that what happens on `socket` from now on is noticed. To be called before the request is sent.
     ///
     /// # Errors
     /// When the system does not take one more.
-    pub fn arm(&self, socket: &Socket, place: &mut Option<Registration>) -> io::Result<bool> {
-        let (key, is_new) = match place {
-            Some(registration) => (registration.key, false),
+    pub fn arm(&self, socket: &Socket, place: &mut Option<Registration>) -> io::Result<()> {
+        let key = match place {
+            Some(registration) => registration.key,
             None => {
                 let registration = Keys::register(&self.shared.keys, socket)?;
-                (place.insert(registration).key, true)
+                place.insert(registration).key
             }
         };
-        let mut state = self.shared.state.lock();
-        let Some(place) = state.place(key) else {
-            return Ok(false);
-        };
-        Ok(!std::mem::take(&mut place.is_ready) && !is_new)
+        // What happened before has been dealt with.
+        if let Some(place) = self.shared.state.lock().place(key) {
+            place.is_ready = false;
+        }
+        Ok(())
     }
 
     /// Leaves `request` until there is something to read, or until that moment. Comes back with it when there is already.
@@ -324,5 +323,157 @@ impl Drop for Registration {
     /// seen, the new one is told to look too early, which does no harm.
     fn drop(&mut self) {
         self.keys.used.lock().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{Receiver, unbounded};
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::thread::{self, JoinHandle};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A watch with its thread, and what comes back from it.
+    struct Rig {
+        watch: Watch<usize>,
+        back: Receiver<usize>,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    struct Line {
+        socket: Socket,
+        place: Option<Registration>,
+        backend: UnixStream,
+    }
+
+    impl Rig {
+        fn new() -> Rig {
+            let (watch, poll) = Watch::new().unwrap();
+            let (sender, back) = unbounded();
+            let watcher = watch.watcher(poll, move |due: &mut Vec<usize>| {
+                due.drain(..)
+                    .for_each(|request| sender.send(request).unwrap());
+            });
+            let thread = Some(thread::spawn(move || watcher.run()));
+            Rig {
+                watch,
+                back,
+                thread,
+            }
+        }
+
+        fn line(&self) -> Line {
+            let (ours, backend) = UnixStream::pair().unwrap();
+            let mut line = Line {
+                socket: Socket::Unix(ours),
+                place: None,
+                backend,
+            };
+            self.arm(&mut line);
+            line
+        }
+
+        fn arm(&self, line: &mut Line) {
+            self.watch.arm(&line.socket, &mut line.place).unwrap();
+        }
+
+        fn leave(&self, line: &Line, patience: Duration, request: usize) -> Option<usize> {
+            let key = line.place.as_ref().unwrap().key();
+            self.watch.leave(key, Instant::now() + patience, request)
+        }
+
+        fn next(&self) -> usize {
+            self.back.recv_timeout(LONG).unwrap()
+        }
+    }
+
+    impl Drop for Rig {
+        fn drop(&mut self) {
+            self.watch.stop();
+            self.thread.take().unwrap().join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_request_comes_back_with_its_answer_or_the_end_of_the_connection() {
+        let rig = Rig::new();
+        let mut lines: Vec<Line> = (0..100).map(|_| rig.line()).collect();
+        for (number, line) in lines.iter().enumerate() {
+            assert_eq!(rig.leave(line, LONG, number), None);
+        }
+        assert!(rig.back.is_empty());
+        lines[7].backend.write_all(b"x").unwrap();
+        assert_eq!(rig.next(), 7);
+        lines[20]
+            .backend
+            .shutdown(std::net::Shutdown::Write)
+            .unwrap();
+        assert_eq!(rig.next(), 20);
+    }
+
+    #[test]
+    fn what_was_answered_before_it_is_left_is_not_kept() {
+        let rig = Rig::new();
+        let mut line = rig.line();
+        line.backend.write_all(b"x").unwrap();
+        // The thread gets to know of it at some time; until then, leaving works and comes back at once.
+        let mut round = 0;
+        while rig.leave(&line, LONG, round).is_none() {
+            assert_eq!(rig.next(), round);
+            (&line.socket).read_exact(&mut [0]).unwrap();
+            rig.arm(&mut line);
+            line.backend.write_all(b"x").unwrap();
+            thread::sleep(Duration::from_millis(1));
+            round += 1;
+            assert!(round < 10_000, "it is never known before");
+        }
+    }
+
+    #[test]
+    fn what_happened_before_arming_does_not_count() {
+        let rig = Rig::new();
+        let mut line = rig.line();
+        for round in 0..100 {
+            line.backend.write_all(b"early").unwrap();
+            (&line.socket).read_exact(&mut [0; 5]).unwrap();
+            rig.arm(&mut line);
+            // Told late, it may come back too early once; then it is left again.
+            line.backend.write_all(b"x").unwrap();
+            if rig.leave(&line, LONG, round).is_none() {
+                assert_eq!(rig.next(), round);
+            }
+            (&line.socket).read_exact(&mut [0]).unwrap();
+            rig.arm(&mut line);
+        }
+    }
+
+    #[test]
+    fn time_runs_out_in_its_order() {
+        let rig = Rig::new();
+        let lines: Vec<Line> = (0..4).map(|_| rig.line()).collect();
+        let begun = Instant::now();
+        for (number, millis) in [(0, 60_000), (1, 300), (2, 100), (3, 200)] {
+            let patience = Duration::from_millis(millis);
+            assert_eq!(rig.leave(&lines[number], patience, number), None);
+        }
+        assert_eq!([rig.next(), rig.next(), rig.next()], [2, 3, 1]);
+        assert!(begun.elapsed() >= Duration::from_millis(300));
+        assert!(rig.back.is_empty());
+    }
+
+    #[test]
+    fn a_released_connection_wakes_nobody_and_can_be_armed_again() {
+        let rig = Rig::new();
+        let mut line = rig.line();
+        line.place.take().unwrap().release(&line.socket);
+        line.backend.write_all(b"x").unwrap();
+        rig.arm(&mut line);
+        // It is readable now, which is told at once.
+        if rig.leave(&line, LONG, 1).is_none() {
+            assert_eq!(rig.next(), 1);
+        }
     }
 }

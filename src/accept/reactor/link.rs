@@ -4,9 +4,8 @@
 //! somebody else holds it, the reactor notes so ([`Link::try_hold`]) and is called back. Everything that is decided about
 //! bytes is decided elsewhere ([`super::event_loop`], [`super::exchange`], [`super::writer`]).
 
-use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +22,7 @@ use crate::socket::Socket;
 
 use super::exchange::Waiting;
 use super::home::Home;
-use super::outbox::Outbox;
+use super::outbox::{Delivery, Outbox};
 use super::readiness::{MISSED, READ_CLOSED, READABLE, Readiness};
 use super::rules::Rules;
 use super::seats::Seat;
@@ -106,15 +105,6 @@ pub(super) struct Held<'a> {
     state: MutexGuard<'a, State>,
     pub(super) link: &'a Arc<Link>,
     _call_back: CallBack<'a>,
-}
-
-/// What a drain waits for after an answer.
-struct Delivery(IpAddr);
-
-impl fmt::Display for Delivery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "delivery to {}", self.0)
-    }
 }
 
 /// Calls the reactor back when it came in vain.

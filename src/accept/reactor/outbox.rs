@@ -2,7 +2,9 @@
 //!
 //! Bounded per answer and for all together ([`super::budget`]); it never waits.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::net::IpAddr;
 
 use bytes::{Buf, BytesMut};
 
@@ -19,6 +21,15 @@ pub(super) struct Outbox {
     pub(super) pace: Pace,
     /// When the client last took something.
     pub(super) moved: u64,
+}
+
+/// What a drain waits for after an answer: somebody who takes it.
+pub(super) struct Delivery(pub(super) IpAddr);
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delivery to {}", self.0)
+    }
 }
 
 impl Outbox {

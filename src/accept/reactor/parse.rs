@@ -274,3 +274,112 @@ fn fault_in(
     let reason = target.or(framing.map(framing::FramingError::describe))?;
     Some(malformed(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_str;
+
+    fn limits(lines: &str) -> Limits {
+        let text = format!(
+            "[server.limits]\n{lines}\n[[upstream]]\nname = \"a\"\nbackends = [\"http://127.0.0.1:1\"]"
+        );
+        load_str("test", &text).unwrap().config.server.limits
+    }
+
+    fn read(input: &[u8]) -> Parsed {
+        request(input, &mut 0, &limits(""))
+    }
+
+    #[track_caller]
+    fn fault(input: impl AsRef<[u8]>, limits: &Limits) -> (Cause, String) {
+        match request(input.as_ref(), &mut 0, limits) {
+            Parsed::Bad { fault, .. } => (fault.cause, fault.message.into_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_head_ends_where_its_body_begins() {
+        let input = b"\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nX-Name: caf\xe9\r\n\r\nabcGET";
+        let Parsed::Head { head, length } = read(input) else {
+            panic!("no head");
+        };
+        assert_eq!(&input[length..], b"abcGET");
+        assert_eq!(
+            (head.method.as_str(), head.target.as_str()),
+            ("POST", "/a?b")
+        );
+        assert_eq!(
+            (head.version, head.framing),
+            (Version::Http11, Framing::Length(3))
+        );
+        assert_eq!(head.fields.get("x-name"), Some(b"caf\xe9".as_slice()));
+    }
+
+    #[test]
+    fn however_it_is_cut_it_is_the_same_head() {
+        let input = b"GET / HTTP/1.0\r\nHost: x\r\nAccept: y\r\n\r\n";
+        let mut scanned = 0;
+        for end in 0..input.len() {
+            let found = request(&input[..end], &mut scanned, &limits(""));
+            assert!(matches!(found, Parsed::Incomplete), "{end}: {found:?}");
+        }
+        let found = request(input, &mut scanned, &limits(""));
+        assert!(matches!(found, Parsed::Head { length, .. } if length == input.len()));
+    }
+
+    #[test]
+    fn what_servers_could_read_differently_is_malformed() {
+        let limits = limits("");
+        for input in [
+            "GET / HTTP/1.1\nHost: x\n\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\n\r\n",
+            "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / \r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1 more\r\nHost: x\r\n\r\n",
+            "G(T / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        ] {
+            assert_eq!(fault(input, &limits).0, Cause::BadRequest, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_from_nonsense() {
+        let limits = limits("");
+        for version in ["HTTP/2.0", "HTTP/3", "HTTP/0.9"] {
+            let input = format!("GET / {version}\r\nHost: x\r\n\r\n");
+            assert_eq!(fault(input, &limits).0, Cause::Version, "{version}");
+        }
+        let (cause, message) = fault("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &limits);
+        assert_eq!(cause, Cause::Version);
+        assert!(message.contains("preface"), "{message}");
+        let nonsense = "GET / HTTP/x.y\r\nHost: x\r\n\r\n";
+        assert_eq!(fault(nonsense, &limits).0, Cause::BadRequest);
+    }
+
+    #[test]
+    fn each_limit_has_its_cause_before_the_head_is_whole() {
+        let limits = limits("target = \"100B\"\nhead = \"1KiB\"\nheaders = 3");
+        let long = "x".repeat(1100);
+        let target = format!("GET /{long}");
+        assert_eq!(fault(target, &limits).0, Cause::TargetTooLong);
+        let field = format!("GET / HTTP/1.1\r\nA: {long}");
+        assert_eq!(fault(field, &limits).0, Cause::HeadTooBig);
+        assert_eq!(fault(&long, &limits).0, Cause::BadRequest);
+        let many = "A: b\r\n".repeat(70);
+        let many = format!("GET / HTTP/1.1\r\n{many}\r\n");
+        let (cause, message) = fault(many, &limits);
+        assert_eq!(cause, Cause::HeadTooBig);
+        assert!(message.contains("server.limits.headers"), "{message}");
+    }
+}
