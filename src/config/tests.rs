@@ -71,7 +71,7 @@ fn every_default() {
     );
     assert_eq!(server.engine, Engine::Reactor);
     assert_eq!((server.listener_threads, server.reuse_port), (1, false));
-    assert_eq!((server.workers, server.queue), (256, 1024));
+    assert_eq!((server.workers, server.queue), (256, 8192));
     assert_eq!(server.queue_timeout, Duration::from_secs(5));
     assert_eq!(server.drain_timeout, Duration::from_secs(9));
     assert_eq!(server.drain_delay, Duration::ZERO);

@@ -390,10 +390,13 @@ mod tests {
         pool.shut_down();
     }
 
-    /// A pool whose jobs wait elsewhere the first time, and end the second.
-    fn waiting(workers: usize) -> (Pool<(u32, bool)>, Receiver<(u32, bool)>) {
+    /// A number, and whether it ends this time or waits elsewhere.
+    type Job = (u32, bool);
+
+    /// A pool whose jobs say when they are run.
+    fn waiting(workers: usize) -> (Pool<Job>, Receiver<Job>) {
         let (sender, ran) = bounded(1000);
-        let pool = Pool::start(workers, 100, LONG, move |job: (u32, bool)| {
+        let pool = Pool::start(workers, 100, LONG, move |job: Job| {
             sender.send(job).unwrap();
             if job.1 {
                 Ran::ToTheEnd
@@ -429,7 +432,7 @@ mod tests {
         pool.shut_down();
     }
 
-    fn wait_for_queue(pool: &Pool<(u32, bool)>, length: usize) {
+    fn wait_for_queue(pool: &Pool<Job>, length: usize) {
         let deadline = Instant::now() + LONG;
         while pool.load().queued != length {
             assert!(Instant::now() < deadline, "{:?}", pool.load());
@@ -462,10 +465,10 @@ mod tests {
     #[test]
     fn no_job_is_lost_or_done_twice_however_they_come() {
         let total = 20_000;
-        let (again, resumed) = bounded::<(u32, bool)>(1 << 16);
+        let (again, resumed) = bounded::<Job>(1 << 16);
         let done = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&done);
-        let pool = Pool::start(8, 1 << 16, LONG, move |job: (u32, bool)| {
+        let pool = Pool::start(8, 1 << 16, LONG, move |job: Job| {
             if job.1 || job.0.is_multiple_of(3) {
                 counted.fetch_add(1, Ordering::Relaxed);
                 return Ran::ToTheEnd;

@@ -329,7 +329,7 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_channel::{Receiver, unbounded};
+    use crossbeam_channel::{Receiver, bounded};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::thread::{self, JoinHandle};
@@ -352,7 +352,7 @@ mod tests {
     impl Rig {
         fn new() -> Rig {
             let (watch, poll) = Watch::new().unwrap();
-            let (sender, back) = unbounded();
+            let (sender, back) = bounded(10_000);
             let watcher = watch.watcher(poll, move |due: &mut Vec<usize>| {
                 due.drain(..)
                     .for_each(|request| sender.send(request).unwrap());
@@ -417,19 +417,17 @@ mod tests {
     #[test]
     fn what_was_answered_before_it_is_left_is_not_kept() {
         let rig = Rig::new();
-        let mut line = rig.line();
+        let (mut line, mut other) = (rig.line(), rig.line());
+        assert_eq!(rig.leave(&other, LONG, 1), None);
         line.backend.write_all(b"x").unwrap();
-        // The thread gets to know of it at some time; until then, leaving works and comes back at once.
-        let mut round = 0;
-        while rig.leave(&line, LONG, round).is_none() {
-            assert_eq!(rig.next(), round);
-            (&line.socket).read_exact(&mut [0]).unwrap();
-            rig.arm(&mut line);
-            line.backend.write_all(b"x").unwrap();
-            thread::sleep(Duration::from_millis(1));
-            round += 1;
-            assert!(round < 10_000, "it is never known before");
-        }
+        other.backend.write_all(b"x").unwrap();
+        // Once the later one is told, the earlier one is known.
+        assert_eq!(rig.next(), 1);
+        assert_eq!(rig.leave(&line, LONG, 2), Some(2));
+        // That is told once.
+        assert_eq!(rig.leave(&line, LONG, 3), None);
+        line.backend.write_all(b"x").unwrap();
+        assert_eq!(rig.next(), 3);
     }
 
     #[test]

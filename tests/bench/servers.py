@@ -16,8 +16,6 @@ TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates"
 PROXIES = ("tollgate", "nginx", "haproxy", "caddy")
 # Debian keeps servers here, and the search path of an ordinary user does not have it.
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
-# For the queue of tollgate: no work may be refused for a setting when the others have no such bound.
-QUEUE = 16384
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def _tollgate_values(setup, size):
     if setup.engine == "reactor":
         reactor += ["[server.limits]", f"connections = {size.connections + 500}",
                     f"connections_per_client = {size.connections + 500}", "requests_per_connection = 0"]
-    return {"ENGINE": setup.engine, "WORKERS": size.workers, "QUEUE": QUEUE, "REACTOR": "\n".join(reactor)}
+    return {"ENGINE": setup.engine, "WORKERS": size.workers, "REACTOR": "\n".join(reactor)}
 
 
 @contextmanager

@@ -37,7 +37,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
         reuse_port: check_reuse_port(file, engine, report),
         trusted_network,
         workers: count(report, &file.workers, "workers", (1, 4096), 256),
-        queue: count(report, &file.queue, "queue", (0, 1_000_000), 1024),
+        queue: count(report, &file.queue, "queue", (0, 1_000_000), 8192),
         queue_timeout: duration(
             report,
             &file.queue_timeout,
