@@ -95,6 +95,11 @@ pub trait Exchange: Send {
     /// Whether the begin of the body is here, so that reading it waits for nobody.
     fn has_gathered(&self) -> bool;
 
+    /// Whether the client is known to be gone; a client that has only ended its sending side is not.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
     /// Whether answering never blocks, however large the answer and however slow the client.
     fn is_nonblocking(&self) -> bool;
 

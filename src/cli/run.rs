@@ -84,6 +84,9 @@ fn wait(asks: &Receiver<Ask>, logging: &Logging) {
     }
 }
 
+/// Most exchanges that the log names when it is stopped.
+const NAMED: usize = 50;
+
 fn drain(running: Running, asks: Receiver<Ask>, logging: &Arc<Logging>) -> Exit {
     let drain = running.drain().clone();
     log::info!("draining");
@@ -107,7 +110,16 @@ fn drain(running: Running, asks: Receiver<Ask>, logging: &Arc<Logging>) -> Exit 
                     flight.label
                 ));
             }
-            log::warn!("stopped with {} in flight", flights.len());
+            let named: Vec<&str> = flights
+                .iter()
+                .take(NAMED)
+                .map(|flight| &*flight.label)
+                .collect();
+            log::warn!(
+                "stopped with {} in flight: {}",
+                flights.len(),
+                named.join(", ")
+            );
             Exit::Cut
         }
     }

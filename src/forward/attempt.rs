@@ -160,6 +160,9 @@ fn answer(
     call: &Arc<Call>,
 ) -> Result<Answered, Failed> {
     let head = call.facts.head.lock().take();
+    if head.as_ref().is_some_and(|head| is_farewell(head, call)) {
+        return Err(stale(call));
+    }
     let is_chunked = head.as_ref().is_some_and(RawHead::is_chunked);
     let acceptable = head.and_then(|head| {
         head.into_answer(outbound.method(), outbound.is_upgrade())
@@ -191,6 +194,27 @@ fn answer(
         upgraded,
         is_reused: call.facts.is_reused.is_set(),
     })
+}
+
+/// Whether this is no answer but the end of an idle connection, which crossed the request on its way (RFC 9110 section
+/// 15.5.9): then the request goes out again.
+fn is_farewell(head: &RawHead, call: &Call) -> bool {
+    head.status() == StatusCode::REQUEST_TIMEOUT
+        && head.closes()
+        && call.manner.tolerates_stale
+        && call.facts.is_reused.is_set()
+}
+
+/// An idle connection that was closed at the moment it was used.
+fn stale(call: &Call) -> Failed {
+    let idle = Duration::from_millis(call.facts.idle_millis.get());
+    call.backend.idle.note_stale(idle);
+    Failed {
+        fault: Fault::Backend(Cause::BackendClosed),
+        is_reused: true,
+        sent: call.facts.sent.get(),
+        received: 0,
+    }
 }
 
 /// The connection behind a 101, which ureq has let go of: it knows no body there.

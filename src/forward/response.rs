@@ -104,6 +104,13 @@ impl RawHead {
         self.framing.contains("transfer-encoding")
     }
 
+    /// Whether the backend says that it closes the connection.
+    pub(super) fn closes(&self) -> bool {
+        self.framing
+            .members("connection")
+            .any(|member| member.eq_ignore_ascii_case(b"close"))
+    }
+
     /// How long the backend says that it keeps the connection (`Keep-Alive: timeout=N`).
     pub(super) fn keep_alive(&self) -> Option<Duration> {
         self.keep_alive

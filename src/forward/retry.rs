@@ -25,7 +25,7 @@ pub(super) struct Situation {
     pub(super) was_fresh: bool,
     /// Bytes that went out to the backend.
     pub(super) sent: u64,
-    /// Bytes that came back.
+    /// Bytes that came back; never a whole head.
     pub(super) received: u64,
     pub(super) is_idempotent: bool,
     /// No body byte was taken from the client, or all that were are kept.
@@ -42,8 +42,10 @@ pub(super) fn next(situation: Situation) -> Next {
     match situation.cause {
         // Nothing was sent: any method.
         Cause::DnsFailed | Cause::ConnectRefused | Cause::ConnectTimeout => Next::OtherBackend,
-        Cause::BackendClosed if situation.received > 0 || !may_repeat => Next::Stop,
-        Cause::BackendClosed if situation.is_reused && !situation.was_fresh => {
+        Cause::BackendClosed if !may_repeat => Next::Stop,
+        Cause::BackendClosed
+            if situation.is_reused && !situation.was_fresh && situation.received == 0 =>
+        {
             Next::FreshConnection
         }
         Cause::BackendClosed => Next::OtherBackend,
@@ -138,8 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn after_a_response_byte_nothing_is_repeated() {
-        assert_eq!(next(Situation { received: 1, ..GET }), Next::Stop);
+    fn half_a_head_is_a_failure_of_the_backend_not_of_its_connection() {
+        let half = |situation| Situation {
+            received: 1,
+            is_reused: true,
+            ..situation
+        };
+        assert_eq!(next(half(GET)), Next::OtherBackend);
+        assert_eq!(next(half(POST)), Next::Stop);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_not_asked_for_again() {
         assert_eq!(
             next(Situation {
                 cause: Cause::BadResponse,

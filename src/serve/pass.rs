@@ -136,6 +136,9 @@ fn leave(mut job: Box<Job>, errand: Errand, watch: &Watch<Box<Job>>) -> Option<(
 
 /// Makes the request, picks its first backend, and sends it if that can be done without waiting.
 fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal> {
+    if job.exchange.is_gone() {
+        return Err(Refusal::new(Cause::ClientGone));
+    }
     let Some(group) = job.snapshot.groups.get(job.plan.upstream) else {
         return Err(Refusal::new(Cause::Internal));
     };

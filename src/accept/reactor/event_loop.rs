@@ -157,6 +157,9 @@ impl Reactor {
             return;
         };
         let link = Arc::clone(link);
+        if event.is_error() || event.is_write_closed() {
+            link.is_gone.store(true, Ordering::Relaxed);
+        }
         let ready = Readiness {
             is_readable: event.is_readable(),
             is_read_closed: event.is_read_closed() || event.is_error(),
@@ -247,9 +250,11 @@ impl Reactor {
             return;
         }
         let is_trusted = self.rules.is_trusted(peer.ip());
+        // All that come over a Unix socket look like one address.
+        let is_counted = !is_trusted && matches!(socket, Socket::Tcp(_));
         let refusal = if self.rules.seats.is_over() {
             Some("There are too many connections (server.limits.connections).")
-        } else if !is_trusted && !seat.assign(peer.ip()) {
+        } else if is_counted && !seat.assign(peer.ip()) {
             Some(TOO_MANY_FROM_ONE)
         } else {
             None

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 
@@ -145,6 +146,10 @@ impl Exchange for LinkExchange {
         if held.is_readable {
             link.home.revisit(&link);
         }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.link.is_gone.load(Ordering::Relaxed)
     }
 
     fn has_gathered(&self) -> bool {

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -44,6 +44,8 @@ pub(super) struct Link {
     pub(super) home: Arc<Home>,
     /// Its place among the reactor's links.
     pub(super) key: AtomicUsize,
+    /// The client has reset the connection, or it has broken: an answer would reach nobody.
+    pub(super) is_gone: AtomicBool,
     state: Mutex<State>,
     /// The reactor came while somebody else held the state; with what it had to tell, as bits.
     missed: AtomicU8,
@@ -124,6 +126,7 @@ impl Link {
             rules: Arc::clone(rules),
             home: Arc::clone(home),
             key: AtomicUsize::new(usize::MAX),
+            is_gone: AtomicBool::new(false),
             state: Mutex::new(State {
                 stage,
                 peer,

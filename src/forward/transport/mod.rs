@@ -36,6 +36,8 @@ pub(super) struct Wire {
     is_head_due: bool,
     is_head_sent: bool,
     is_broken: bool,
+    /// 1xx heads that came so far.
+    interims: u32,
     /// Of the response, once its head is there.
     status: u16,
     /// How long the backend says that it keeps the connection.
@@ -53,6 +55,7 @@ impl Wire {
             is_head_due: false,
             is_head_sent: false,
             is_broken: false,
+            interims: 0,
             status: 0,
             announced: None,
             since: None,

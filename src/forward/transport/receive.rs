@@ -17,6 +17,9 @@ use crate::forward::response::{MAX_RESPONSE_HEAD, RawHead};
 /// watches it, to no purpose.
 const LONG: u64 = 16 * 1024;
 
+/// Most 1xx heads before the final one.
+const MAX_INTERIMS: u32 = 100;
+
 /// The shortest wait that a socket can be told: zero would be for ever.
 const MIN_PATIENCE: Duration = Duration::from_millis(1);
 
@@ -68,6 +71,11 @@ impl Wire {
                 }
             };
             if head.is_interim() {
+                self.interims += 1;
+                if self.interims > MAX_INTERIMS {
+                    let detail = "there are too many interim responses";
+                    return Err(self.call.fail(Cause::BadResponse, detail));
+                }
                 self.buffers.skip(length);
                 continue;
             }
