@@ -213,7 +213,7 @@ impl<T> Watcher<T> {
     }
 
     /// Waits once, and lets go on what can.
-    fn turn(&self, patience: Option<Duration>) -> io::Result<()> {
+    fn turn(&self, patience: Option<Duration>) -> io::Result<bool> {
         let turn = &mut *self.turn.lock();
         match turn.poll.poll(&mut turn.events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -229,7 +229,7 @@ impl<T> Watcher<T> {
             (self.resume)(&mut turn.due);
             turn.due.clear();
         }
-        Ok(())
+        Ok(turn.events.iter().count() >= EVENTS)
     }
 
     fn until_due(&self) -> Option<Duration> {
@@ -248,8 +248,13 @@ impl<T: Send> Sideline for Watcher<T> {
     }
 
     fn look(&self) {
-        if let Err(error) = self.turn(Some(Duration::ZERO)) {
-            log::error!("backends cannot be waited for: {error}");
+        // Whoever polls our descriptor is told once: nothing may be left over.
+        loop {
+            match self.turn(Some(Duration::ZERO)) {
+                Ok(true) => (),
+                Ok(false) => return,
+                Err(error) => return log::error!("backends cannot be waited for: {error}"),
+            }
         }
     }
 }
@@ -446,6 +451,31 @@ mod tests {
             (&line.socket).read_exact(&mut [0]).unwrap();
             rig.arm(&mut line);
         }
+    }
+
+    /// Whoever looks after a watch in passing is told once that something is ready, however much that is.
+    #[test]
+    fn one_look_finds_all_that_is_ready() {
+        let (watch, poll) = Watch::new().unwrap();
+        let (sender, back) = bounded(10_000);
+        let watcher = watch.watcher(poll, move |due: &mut Vec<usize>| {
+            due.drain(..)
+                .for_each(|request| sender.send(request).unwrap());
+        });
+        let mut lines = Vec::new();
+        for request in 0..EVENTS + 100 {
+            let (ours, backend) = UnixStream::pair().unwrap();
+            let (ours, mut place) = (Socket::Unix(ours), None);
+            watch.arm(&ours, &mut place).unwrap();
+            let key = place.as_ref().unwrap().key();
+            assert_eq!(watch.leave(key, Instant::now() + LONG, request), None);
+            lines.push((ours, backend, place));
+        }
+        for (_, backend, _) in &mut lines {
+            backend.write_all(b"x").unwrap();
+        }
+        watcher.look();
+        assert_eq!(back.len(), lines.len());
     }
 
     #[test]

@@ -11,6 +11,7 @@ on_reactor!(
     a_head_that_stops_is_refused_and_logged,
     a_head_that_drips_is_refused,
     a_second_head_has_its_own_deadline,
+    an_empty_line_is_no_head,
     a_first_byte_that_never_comes,
     a_small_body_that_stops_is_refused,
     a_large_body_that_stops_is_refused,
@@ -79,6 +80,19 @@ fn a_second_head_has_its_own_deadline(engine: Engine) {
     client.send(START).read().refused(408, "client_timeout");
     client.assert_ended();
     assert_eq!(backend.count(), 1);
+}
+
+fn an_empty_line_is_no_head(engine: Engine) {
+    let backend = Backend::fixed("fine");
+    let setup = Proxy::to(engine, [&backend]).server("timeouts.head = \"100ms\"");
+    let proxy = setup.start();
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").text(), "fine");
+        client.send("\r\n");
+        std::thread::park_timeout(Duration::from_millis(400));
+    }
+    assert_eq!(client.get("/").text(), "fine");
 }
 
 fn a_first_byte_that_never_comes(engine: Engine) {

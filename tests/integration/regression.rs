@@ -1,7 +1,11 @@
 //! One test per bug that was fixed here, or that is known in a library below; the link stands above it.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+
 use crate::support::client::get;
-use crate::support::{Backend, Engine, Gate, Process, Proxy, eventually, on_each_engine};
+use crate::support::{Backend, Client, Engine, Gate, Process, Proxy};
+use crate::support::{eventually, on_each_engine, on_reactor};
 
 on_each_engine!(
     an_abandoned_upload_allocates_nothing,
@@ -12,6 +16,13 @@ on_each_engine!(
     a_flood_of_pipelined_requests_holds_up_nobody,
     silent_bodies_hold_up_no_refusal,
     a_long_method_is_the_clients_fault,
+    half_a_head_is_asked_for_elsewhere,
+    a_farewell_is_no_answer,
+    a_flood_of_interim_answers_ends,
+);
+on_reactor!(
+    the_end_comes_while_a_body_is_waited_for,
+    nobody_is_asked_for_a_client_that_has_gone,
 );
 
 /// <https://github.com/tiny-http/tiny-http/pull/290>: the unread rest of a body was allocated when a request was dropped.
@@ -154,4 +165,95 @@ fn a_long_method_is_the_clients_fault(engine: Engine) {
             .text()
             .contains("\"usable\":false")
     );
+}
+
+/// The reactor waited for a lock that it held itself.
+fn the_end_comes_while_a_body_is_waited_for(engine: Engine) {
+    let backend = Backend::fixed("x");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("front.sock");
+    let both = format!("[\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    let proxy = Proxy::to(engine, [&backend]).listen(&both).start();
+    let mut clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    clients[1].send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+    let drain = proxy.running().drain().clone();
+    eventually("it is in flight", || drain.in_flight() == 1);
+    drain.advance(tollgate::app::Phase::Stopped);
+    for client in &mut clients {
+        client.drain();
+    }
+    eventually("the socket is gone", || !path.exists());
+}
+
+fn nobody_is_asked_for_a_client_that_has_gone(engine: Engine) {
+    let gate = Gate::new();
+    let backend = Backend::gated(&gate, "done");
+    let setup = Proxy::to(engine, [&backend]).server("workers = 1\nqueue = 20");
+    let proxy = setup.start();
+    let mut first = proxy.client();
+    first.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("the worker is busy", || gate.arrived() == 1);
+    let mut gone: Vec<Client> = (0..5).map(|_| proxy.client()).collect();
+    for client in &mut gone {
+        client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    let drain = proxy.running().drain();
+    eventually("they are queued", || drain.in_flight() == 6);
+    gone.into_iter().for_each(Client::reset);
+    // Whoever comes behind them is seen after their end.
+    let mut last = proxy.client();
+    last.send("GET /last HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is queued", || drain.in_flight() == 7);
+    gate.open();
+    assert_eq!(first.read().text(), "done");
+    assert_eq!(last.read().text(), "done");
+    let targets: Vec<String> = backend
+        .seen()
+        .iter()
+        .map(|seen| seen.target().into())
+        .collect();
+    assert_eq!(targets, ["/first", "/last"]);
+}
+
+fn half_a_head_is_asked_for_elsewhere(engine: Engine) {
+    let bad = Backend::raw_then_close(b"HTTP/1.1 200 OK\r\nConte");
+    let good = Backend::fixed("good");
+    let proxy = Proxy::to(engine, [&bad, &good]).start();
+    for _ in 0..4 {
+        assert_eq!(proxy.get("/").text(), "good");
+    }
+    assert!(bad.count() > 0);
+}
+
+/// RFC 9110 section 15.5.9: a server that closes an idle connection may say so with a 408, just when the next request comes.
+fn a_farewell_is_no_answer(engine: Engine) {
+    let known = Mutex::new(HashSet::new());
+    let backend = Backend::start(move |conn| {
+        let seen = conn.request();
+        let target = seen.target().to_owned();
+        if !known.lock().unwrap().insert(seen.connection) {
+            conn.raw(
+                "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            );
+            return conn.close();
+        }
+        conn.reply(200, &[], target);
+    });
+    let proxy = Proxy::to(engine, [&backend]).start();
+    for round in 0..10 {
+        assert_eq!(proxy.get("/again").text(), "/again", "round {round}");
+    }
+    assert!(backend.count() > 10);
+}
+
+fn a_flood_of_interim_answers_ends(engine: Engine) {
+    let backend = Backend::start(|conn| {
+        conn.request();
+        while conn.raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n") {}
+    });
+    let proxy = Proxy::to(engine, [&backend]).start();
+    proxy.get("/").refused(502, "bad_response");
 }

@@ -4,6 +4,7 @@
 //! one of them.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -23,10 +24,11 @@ use crate::socket::Socket;
 use super::acceptor::{Accepted, Acceptor};
 use super::expiry;
 use super::home::Home;
-use super::link::{Link, Stage};
+use super::link::Link;
 use super::progress::{Fate, Progress};
 use super::readiness::Readiness;
 use super::rules::{Rules, TOO_MANY_FROM_ONE};
+use super::state::Stage;
 
 /// Events taken at a time.
 const EVENTS: usize = 1024;
@@ -52,6 +54,8 @@ pub(super) struct Reactor {
     sideline: Option<Arc<dyn Sideline>>,
     drain: Drain,
     next_sweep: u64,
+    /// The phase of the last sweep: idle connections are closed as soon as a drain begins.
+    swept_in: Phase,
     /// Nothing is accepted before that moment; 0: accepting.
     pause_until: u64,
     has_warned: bool,
@@ -94,6 +98,7 @@ impl Reactor {
             sideline,
             drain,
             next_sweep: 0,
+            swept_in: Phase::Serving,
             pause_until: 0,
             has_warned: false,
         })
@@ -294,9 +299,11 @@ impl Reactor {
     /// Looks at all deadlines now and then.
     fn sweep(&mut self) {
         let now = self.home.now();
-        if now < self.next_sweep && self.drain.phase() < Phase::Draining {
+        let phase = self.drain.phase();
+        if now < self.next_sweep && phase == self.swept_in {
             return;
         }
+        self.swept_in = phase;
         let is_draining = self.drain.is_draining();
         let due: Vec<Arc<Link>> = self
             .links
@@ -319,8 +326,10 @@ impl Reactor {
     }
 
     fn close_all(&mut self) {
-        for link in std::mem::take(&mut self.links) {
-            link.1.hold().cut(false);
+        for (_, link) in std::mem::take(&mut self.links) {
+            let _ = link.socket.shutdown(Shutdown::Both);
+            // Not under the lock: an exchange that waits for its body would want it too when it is dropped.
+            self.progress.end(link.hold());
         }
     }
 }

@@ -14,8 +14,9 @@ use crate::message::head::{BodyLength, RequestHead, ResponseHead, Version};
 
 use super::body::{Ahead, Body};
 use super::conduit::ClientConduit;
-use super::link::{After, Held, Link, Stage};
+use super::link::{Held, Link};
 use super::pace::Pace;
+use super::state::{After, Stage};
 use super::writer::{self, LinkWriter};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

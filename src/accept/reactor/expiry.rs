@@ -8,9 +8,10 @@ use slab::Slab;
 use crate::error::Cause;
 use crate::exchange::{BodyFault, HeadFault};
 
-use super::link::{GLANCE, Held, Link, Stage};
-use super::progress::{Fate, Progress};
+use super::link::{GLANCE, Held, Link};
+use super::progress::{Fate, Progress, log_broken};
 use super::readiness::Readiness;
+use super::state::Stage;
 
 /// The deadline of `link` has passed.
 pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
@@ -21,10 +22,26 @@ pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
     // It may have moved on meanwhile.
     let deadline = link.deadline();
     if deadline == 0 || deadline > link.home.now() {
+        // This look may have taken somebody's call back.
+        link.home.revisit(link);
         return Fate::Stays;
     }
+    // Whether there is room is told late, when a good part of it is free: a try finds it sooner.
+    if matches!(held.stage, Stage::Delivering(..)) {
+        match held.flush() {
+            Err(error) => {
+                log_broken(&held, &error);
+                return progress.end(held);
+            }
+            Ok(true) => {
+                link.home.revisit(link);
+                return Fate::Stays;
+            }
+            Ok(false) => (),
+        }
+    }
     match &held.stage {
-        Stage::Head if !held.input.is_empty() => {
+        Stage::Head if held.has_begun() => {
             let message = "The request head did not arrive in time (server.timeouts.head).".into();
             let cause = Cause::ClientTimeout;
             progress.refuse(held, HeadFault { cause, message });
@@ -39,10 +56,9 @@ pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
             Fate::Stays
         }
         Stage::Delivering(..) => {
-            log::info!(
-                "{} takes its answer too slowly; the rest is dropped",
-                held.peer.ip()
-            );
+            let left = held.outbox.as_ref().map_or(0, |outbox| outbox.len());
+            let client = held.peer.ip();
+            log::info!("{client} takes its answer too slowly: {left} bytes are dropped");
             held.cut(true);
             Fate::Ended
         }
@@ -66,10 +82,10 @@ fn is_stuck(held: &Held<'_>) -> bool {
 
 /// Whether it waits for a further request. A newcomer does not: it gets its chance.
 pub(super) fn is_idle(link: &Arc<Link>) -> bool {
-    link.try_hold(Readiness::default()).is_some_and(|held| {
+    link.peek().is_some_and(|held| {
         matches!(held.stage, Stage::Head)
             && held.served > 0
-            && held.input.is_empty()
+            && !held.has_begun()
             && !held.is_readable
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use mio::Waker;
@@ -14,6 +15,8 @@ use super::link::Link;
 /// One reactor thread, seen from outside.
 pub(super) struct Home {
     begun: Instant,
+    /// The thread that must never wait.
+    thread: ThreadId,
     waker: Waker,
     /// A call is under way: one is enough for many.
     is_called: AtomicBool,
@@ -25,11 +28,17 @@ impl Home {
     pub(super) fn new(waker: Waker, drain: Drain) -> Home {
         Home {
             begun: Instant::now(),
+            thread: thread::current().id(),
             waker,
             is_called: AtomicBool::new(false),
             calls: Mutex::default(),
             drain,
         }
+    }
+
+    /// Whether the caller is the reactor.
+    pub(super) fn is_here(&self) -> bool {
+        thread::current().id() == self.thread
     }
 
     /// Milliseconds on this reactor's clock; never 0.

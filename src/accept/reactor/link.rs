@@ -16,16 +16,15 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 
-use crate::drain::FlightGuard;
 use crate::exchange::Peer;
 use crate::socket::Socket;
 
-use super::exchange::Waiting;
 use super::home::Home;
 use super::outbox::{Delivery, Outbox};
 use super::readiness::{MISSED, READ_CLOSED, READABLE, Readiness};
 use super::rules::Rules;
 use super::seats::Seat;
+use super::state::{After, Stage, State};
 
 /// How long a connection that we close is kept to take in what the client still sends: a reset would destroy the answer on
 /// its way.
@@ -51,55 +50,6 @@ pub(super) struct Link {
     missed: AtomicU8,
     /// On the home's clock, in milliseconds; 0: none.
     deadline: AtomicU64,
-}
-
-/// What changes.
-pub(super) struct State {
-    pub(super) stage: Stage,
-    pub(super) peer: Peer,
-    /// Received and not used yet.
-    pub(super) input: BytesMut,
-    /// How much of the input has been searched for the end of a head.
-    pub(super) scanned: usize,
-    /// Written and not sent yet.
-    pub(super) outbox: Option<Box<Outbox>>,
-    /// There may be something to receive: readiness is told once.
-    pub(super) is_readable: bool,
-    /// The client has ended its sending side, or both.
-    pub(super) is_read_closed: bool,
-    /// Requests answered.
-    pub(super) served: u64,
-    /// Frees its place in the count when the link goes.
-    pub(super) seat: Seat,
-}
-
-/// Who has the connection, and for what.
-pub(super) enum Stage {
-    /// The reactor reads a PROXY protocol header.
-    Preamble,
-    /// The reactor waits for a request, or reads its head.
-    Head,
-    /// The reactor reads a small body.
-    Body(Box<Waiting>),
-    /// An exchange has it; the reactor only notes what happens.
-    Busy,
-    /// The answer is complete; the reactor delivers what the client has not taken yet. A drain waits for it.
-    Delivering(After, #[expect(dead_code, reason = "held")] FlightGuard),
-    /// Closed from our side; the reactor throws away what still comes.
-    Lingering,
-    /// Over; the reactor forgets it.
-    Ended,
-    /// Somebody else reads and writes it now; the reactor forgets it.
-    GivenAway,
-}
-
-/// What becomes of a connection after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
-    /// The next request.
-    Keep,
-    /// Our side is closed.
-    Close,
 }
 
 /// The state of a link, held. (The fields are dropped in this order: the reactor is called back after the state is free.)
@@ -135,6 +85,7 @@ impl Link {
                 outbox: None,
                 is_readable: false,
                 is_read_closed: false,
+                moved: 0,
                 served: 0,
                 seat,
             }),
@@ -170,6 +121,12 @@ impl Link {
         held.is_read_closed |= ready.is_read_closed || noted.is_read_closed;
         held.is_readable |= ready.is_readable || noted.is_readable || held.is_read_closed;
         Some(held)
+    }
+
+    /// The state for the reactor to look at only; `None` also when there is a note that it has still to act upon.
+    pub(super) fn peek(&self) -> Option<MutexGuard<'_, State>> {
+        let state = self.state.try_lock()?;
+        (self.missed.load(Ordering::SeqCst) == 0).then_some(state)
     }
 
     /// When the reactor has to look at it, on its clock; 0: never.
@@ -220,7 +177,10 @@ impl Held<'_> {
         let Some(outbox) = &mut self.outbox else {
             return Ok(true);
         };
+        let before = outbox.len();
         let is_empty = outbox.flush(&link.socket, link.home.now())?;
+        let moved = (before - outbox.len()) as u64;
+        self.moved += moved;
         if is_empty {
             self.outbox = None;
         }
@@ -259,7 +219,11 @@ impl Held<'_> {
             match send(&self.link.socket) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
-                result => return result,
+                Err(error) => return Err(error),
+                Ok(count) => {
+                    self.moved += count as u64;
+                    return Ok(count);
+                }
             }
         }
     }
@@ -284,7 +248,7 @@ impl Held<'_> {
                 self.stage = Stage::Head;
                 self.scanned = 0;
                 let timeouts = &self.link.rules.timeouts;
-                let is_begun = !self.input.is_empty();
+                let is_begun = self.has_begun();
                 self.link.set_deadline(if is_begun {
                     timeouts.head
                 } else {

@@ -26,6 +26,7 @@ mod readiness;
 
 mod rules;
 mod seats;
+mod state;
 mod writer;
 
 use std::io;

@@ -13,6 +13,9 @@ use crate::socket::Socket;
 use super::budget::{PER_ANSWER, Share};
 use super::pace::Pace;
 
+/// As much is kept in any case: at most 40 MiB for 10,000 connections.
+const SMALL: usize = 4 * 1024;
+
 /// Bytes on their way, in order.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -42,6 +45,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -50,7 +57,10 @@ impl Outbox {
     pub(super) fn keep(&mut self, parts: &[&[u8]], from: usize) -> bool {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let more = total - from.min(total);
-        if self.bytes.len() + more > PER_ANSWER || !self.share.grow(more) {
+        let fits = self.bytes.len() + more <= PER_ANSWER && self.share.grow(more);
+        // Refusals come from threads that must not wait, also when slow clients have used up the memory for all.
+        let is_small = self.bytes.len() + more <= SMALL;
+        if !fits && !is_small {
             return false;
         }
         self.bytes.reserve(more);
@@ -80,5 +90,28 @@ impl Outbox {
         }
         self.share.shrink_to(self.bytes.len());
         Ok(self.bytes.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::Budget;
+    use super::*;
+
+    #[test]
+    fn little_is_kept_even_when_nothing_is_left_for_all() {
+        let budget = Budget::new(10_000);
+        let mut large = Outbox::new(budget.share(), 1);
+        assert!(large.keep(&[&[0; 10_000]], 0));
+        let mut small = Outbox::new(budget.share(), 1);
+        assert!(!small.keep(&[&[0; SMALL + 1]], 0));
+        assert!(small.keep(&[b"12", &[0; SMALL]], 2));
+        assert!(!small.keep(&[b"x"], 0));
+        assert_eq!(small.len(), SMALL);
+        // What was not taken out does not go back.
+        drop(small);
+        assert!(!Outbox::new(budget.share(), 1).keep(&[&[0; 10_000]], 0));
+        drop(large);
+        assert!(Outbox::new(budget.share(), 1).keep(&[&[0; 10_000]], 0));
     }
 }

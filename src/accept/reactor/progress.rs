@@ -2,7 +2,7 @@
 //!
 //! Runs on the reactor's thread and never waits. Deadlines are [`super::expiry`]'s.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -13,11 +13,12 @@ use crate::exchange::{BodyFault, HeadFault, Intake};
 use crate::message::head::RequestHead;
 
 use super::exchange::{LinkExchange, Waiting};
-use super::link::{After, Held, Link, Stage, State};
+use super::link::{Held, Link};
 use super::parse::{self, Parsed};
 use super::proxy_protocol::{self, Addresses, Preamble};
 use super::readiness::Readiness;
 use super::rules::TOO_MANY_FROM_ONE;
+use super::state::{After, Stage, State};
 
 /// Bytes received at a time.
 const BUFFER: usize = 64 * 1024;
@@ -71,7 +72,8 @@ impl Progress {
         let Some(mut held) = link.try_hold(ready) else {
             return Fate::Stays;
         };
-        if held.flush().is_err() {
+        if let Err(error) = held.flush() {
+            log_broken(&held, &error);
             return self.end(held);
         }
         for _ in 0..TURN {
@@ -219,7 +221,7 @@ impl Progress {
         match parse::request(received, &mut held.scanned, limits) {
             Parsed::Incomplete => {
                 held.input.extend_from_slice(received);
-                if held.served > 0 {
+                if held.served > 0 && held.has_begun() {
                     held.link.set_deadline(held.link.rules.timeouts.head);
                 }
                 Look::Again
@@ -289,6 +291,14 @@ fn introduce(held: &mut Held<'_>, addresses: Addresses) -> Look {
         message: TOO_MANY_FROM_ONE.into(),
     };
     refuse(held, Box::new(RequestHead::unknown()), fault)
+}
+
+/// The access line of an answer that is delivered has been written: this is what tells that it did not arrive.
+pub(super) fn log_broken(held: &Held<'_>, error: &io::Error) {
+    if let (Stage::Delivering(..), Some(outbox)) = (&held.stage, &held.outbox) {
+        let (client, left) = (held.peer.ip(), outbox.len());
+        log::info!("{client} left before it had its answer: {error}; {left} bytes are dropped");
+    }
 }
 
 fn fate(held: &Held<'_>) -> Fate {

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
@@ -11,8 +11,9 @@ use crate::accept::answer::{Framing, chunk_line};
 use crate::exchange::ResponseWriter;
 
 use super::budget::PER_ANSWER;
-use super::link::{After, GLANCE, Link};
+use super::link::{GLANCE, Link};
 use super::pace::Pace;
+use super::state::After;
 
 /// Pieces up to this are put together with the head, or with each other, into one send.
 const JOINED: usize = 16 * 1024;
@@ -161,13 +162,14 @@ fn put(
     let mut sent = 0;
     loop {
         let mut held = link.hold();
+        patience.look(held.moved);
         if held.flush()? {
-            let count = held.send(parts, sent)?;
-            patience.pace.add(count);
-            sent += count;
+            sent += held.send(parts, sent)?;
         }
         if sent < total && !(may_leave_rest && held.keep(parts, sent)) {
+            let moved = held.moved;
             drop(held);
+            patience.look(moved);
             patience.wait(link)?;
             continue;
         }
@@ -181,7 +183,12 @@ fn put(
 /// How long workers wait for a slow reader, over its whole answer.
 struct Patience {
     pace: Pace,
+    /// Milliseconds.
     waited: u64,
+    /// Bytes that had gone out over the link when it was last looked at.
+    moved: Option<u64>,
+    /// When that last changed, in terms of `waited`.
+    moved_at: u64,
 }
 
 impl Patience {
@@ -189,28 +196,58 @@ impl Patience {
         Patience {
             pace: Pace::begin(0),
             waited: 0,
+            moved: None,
+            moved_at: 0,
         }
     }
 
-    fn wait(&mut self, link: &Link) -> io::Result<()> {
-        let timeouts = &link.rules.timeouts;
-        let begun = Instant::now();
-        loop {
-            let left = timeouts.write_idle.saturating_sub(begun.elapsed());
-            let is_ready = link.wait(PollFlags::OUT, left.min(GLANCE))?;
-            let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
-            if self
-                .pace
-                .is_too_slow(timeouts.min_rate, self.waited + millis)
-                || left.is_zero()
-            {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            if is_ready {
-                self.waited += millis;
-                break;
-            }
+    /// Notes how much has gone out, by the worker's hand or the reactor's. The first look is the baseline.
+    fn look(&mut self, moved: u64) {
+        let more = moved.saturating_sub(self.moved.unwrap_or(moved));
+        self.moved = Some(moved);
+        if more > 0 {
+            self.pace.add(usize::try_from(more).unwrap_or(usize::MAX));
+            self.moved_at = self.waited;
         }
+    }
+
+    /// Waits for room, but not for long: the kernel tells of it late, when a good part of its buffer is free, and the reactor
+    /// may have made some too.
+    fn wait(&mut self, link: &Link) -> io::Result<()> {
+        if link.home.is_here() {
+            // All other connections would wait too.
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let timeouts = &link.rules.timeouts;
+        let idle = Duration::from_millis(self.waited - self.moved_at);
+        let left = timeouts.write_idle.saturating_sub(idle);
+        if left.is_zero() || self.pace.is_too_slow(timeouts.min_rate, self.waited) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let begun = Instant::now();
+        link.wait(PollFlags::OUT, left.min(GLANCE))?;
+        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+        // A wait that was over at once counts as well, or a loop of them would never end.
+        self.waited += millis.max(1);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_reactor_sends_counts_for_the_client() {
+        let mut patience = Patience::new();
+        // What an earlier answer moved is none of it.
+        patience.look(5_000_000);
+        patience.waited = 20_000;
+        assert!(patience.pace.is_too_slow(1024, patience.waited));
+        patience.look(5_000_000);
+        assert_eq!(patience.moved_at, 0);
+        patience.look(6_000_000);
+        assert!(!patience.pace.is_too_slow(1024, patience.waited));
+        assert_eq!(patience.moved_at, 20_000);
     }
 }

@@ -108,7 +108,25 @@ fn check_proxy_protocol(
                 "`proxy_protocol` needs `trusted_proxies`: only those may send its header, and there are none",
                 "list the proxies in [server], as in `trusted_proxies = [\"10.0.0.7\"]`, or remove `proxy_protocol`",
             );
+        } else if is_unix(entry) && !trusts_loopback(file) {
+            report.problem_hint(
+                written.place,
+                "whoever comes over a Unix socket has the address 127.0.0.1, which `trusted_proxies` does not name",
+                "add \"127.0.0.1\" to `trusted_proxies`, or remove `proxy_protocol`",
+            );
         }
     }
     is_on
+}
+
+fn is_unix(entry: &ListenFile) -> bool {
+    let address = entry.address.as_ref();
+    address.is_some_and(|address| address.value.starts_with("unix:"))
+}
+
+fn trusts_loopback(file: &ServerFile) -> bool {
+    let trusted = file.trusted_proxies.iter().flat_map(|all| &all.value);
+    trusted
+        .filter_map(|one| super::server::network(&one.value))
+        .any(|net| net.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)))
 }

@@ -83,10 +83,8 @@ fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
     let written = file.trusted_proxies.as_ref();
     let mut networks = Vec::new();
     for entry in written.into_iter().flat_map(|written| &written.value) {
-        let network = entry.value.parse::<IpNet>().ok();
-        let address = || entry.value.parse::<IpAddr>().ok().map(IpNet::from);
-        match network.or_else(address) {
-            Some(network) => networks.push(network.trunc()),
+        match network(&entry.value) {
+            Some(network) => networks.push(network),
             None => report.problem_hint(
                 entry.place,
                 format!("\"{}\" is not a network or an address", entry.value),
@@ -95,6 +93,13 @@ fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
         }
     }
     networks
+}
+
+/// A network, or an address as a network of its own.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok();
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    network.or_else(address).map(|network| network.trunc())
 }
 
 fn check_health_paths(file: &ServerFile, report: &Report) -> Vec<HealthPath> {

@@ -108,7 +108,10 @@ impl Wire {
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.slow());
+                // It may lie there already: whoever waited was told late.
+                return self
+                    .receive_now(RecvFlags::DONTWAIT)
+                    .map_err(|_| self.slow());
             }
             self.set_patience(left, is_retry)?;
             match self.receive_now(RecvFlags::empty()) {
