@@ -26,8 +26,17 @@ const MIN_PATIENCE: Duration = Duration::from_millis(1);
 impl Wire {
     /// Reads until the final response head is there.
     pub(super) fn await_head(&mut self) -> Result<(), Error> {
-        let since = self.since.unwrap_or_else(Instant::now);
+        let launched = self.since.take();
+        let since = launched.unwrap_or_else(Instant::now);
         let limit = self.limit(since, self.call.timeouts.response);
+        if launched.is_some() {
+            // What was waited for is there, most likely; also when it was told late, and the time is over by now.
+            match self.receive_now(RecvFlags::DONTWAIT) {
+                Ok(0) => return Err(self.broken()),
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => (),
+                Err(_) => return Err(self.broken()),
+            }
+        }
         loop {
             // It may have come, or something that is none, while the request was sent.
             if !self.buffers.unread().is_empty() {
@@ -108,10 +117,7 @@ impl Wire {
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                // It may lie there already: whoever waited was told late.
-                return self
-                    .receive_now(RecvFlags::DONTWAIT)
-                    .map_err(|_| self.slow());
+                return Err(self.slow());
             }
             self.set_patience(left, is_retry)?;
             match self.receive_now(RecvFlags::empty()) {
