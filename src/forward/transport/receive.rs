@@ -95,7 +95,7 @@ impl Wire {
             if !head.is_ended_by(rest, LONG)
                 && let Some(connection) = &mut self.connection
             {
-                connection.release();
+                connection.expect_much();
             }
             self.status = head.status().as_u16();
             self.announced = head.keep_alive();
