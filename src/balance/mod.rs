@@ -3,6 +3,7 @@
 //! The strategy's state sits behind one mutex per upstream, held for a pick only. What an attempt is worth is not decided
 //! here: `forward` takes the next lease, or does not.
 
+mod least;
 mod weighted;
 
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use smallvec::SmallVec;
 
 use crate::config::model::Strategy;
 use crate::upstream::Upstream;
+use crate::upstream::backend::Backend;
 use crate::upstream::lease::Lease;
 
+use least::{LeastConnections, TwoChoices};
 use weighted::{Random, SmoothRoundRobin};
 
 /// Picks backends for one upstream.
@@ -27,6 +30,8 @@ pub struct Balancer {
 enum State {
     RoundRobin(SmoothRoundRobin),
     Random(Random),
+    LeastConnections(LeastConnections),
+    TwoChoices(TwoChoices),
 }
 
 impl Balancer {
@@ -40,6 +45,8 @@ impl Balancer {
         let state = match upstream.settings.balance {
             Strategy::RoundRobin => State::RoundRobin(SmoothRoundRobin::new(&weights)),
             Strategy::Random => State::Random(Random::new(&weights)),
+            Strategy::LeastConnections => State::LeastConnections(LeastConnections::default()),
+            Strategy::TwoChoices => State::TwoChoices(TwoChoices::new(&weights)),
         };
         Balancer {
             state: Mutex::new(state),
@@ -64,10 +71,12 @@ impl Balancer {
         }
     }
 
-    fn pick(&self, is_usable: impl Fn(usize) -> bool) -> Option<usize> {
+    fn pick(&self, backends: &[Arc<Backend>], is_usable: impl Fn(usize) -> bool) -> Option<usize> {
         match &mut *self.state.lock() {
             State::RoundRobin(state) => state.pick(is_usable),
             State::Random(state) => state.pick(is_usable, &mut rand::rng()),
+            State::LeastConnections(state) => state.pick(backends, is_usable),
+            State::TwoChoices(state) => state.pick(backends, is_usable, &mut rand::rng()),
         }
     }
 }
@@ -88,7 +97,7 @@ impl Candidates<'_> {
     pub fn next_at(&mut self, now: Instant) -> Option<Lease> {
         let is_usable =
             |index: usize| !self.tried.contains(&index) && self.upstream.skip(index, now).is_none();
-        let index = self.balancer.pick(is_usable)?;
+        let index = self.balancer.pick(&self.upstream.backends, is_usable)?;
         self.tried.push(index);
         Lease::new(self.upstream, index)
     }

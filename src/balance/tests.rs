@@ -129,3 +129,68 @@ fn leases_count_what_is_active() {
     drop(lease);
     assert_eq!(upstream.backends[0].totals().active, 0);
 }
+
+/// Leases for `counts` requests on each backend.
+fn occupy(upstream: &Arc<Upstream>, counts: &[usize]) -> Vec<Lease> {
+    let each = counts.iter().enumerate();
+    each.flat_map(|(index, count)| (0..*count).filter_map(move |_| Lease::new(upstream, index)))
+        .collect()
+}
+
+#[test]
+fn least_connections_goes_by_what_is_under_way_and_by_weight() {
+    let upstream = upstream(Strategy::LeastConnections, &[1, 2, 1]);
+    let balancer = Balancer::new(&upstream);
+    let busy = occupy(&upstream, &[1, 3, 3]);
+    // (1+1)/1, (3+1)/2, (3+1)/1: the first two are equal and come in turn.
+    assert_eq!(picks(&upstream, &balancer, 4).join(" "), "b0 b1 b0 b1");
+    drop(busy);
+    let mut held = Vec::new();
+    for _ in 0..400 {
+        held.extend(balancer.candidates(&upstream).next());
+    }
+    let active: Vec<usize> = upstream.backends.iter().map(|one| one.active()).collect();
+    assert_eq!(active, [100, 200, 100]);
+}
+
+#[test]
+fn least_connections_takes_equals_in_turn_and_skips_the_unusable() {
+    let upstream = upstream(Strategy::LeastConnections, &[1, 1, 1]);
+    let balancer = Balancer::new(&upstream);
+    upstream.backends[1].set_health(Health {
+        status: Status::Unreachable,
+        ..Health::default()
+    });
+    assert_eq!(counts(&picks(&upstream, &balancer, 300), 3), [150, 0, 150]);
+}
+
+#[test]
+fn of_two_the_less_busy_one_is_taken() {
+    let upstream = upstream(Strategy::TwoChoices, &[1, 1, 1, 1]);
+    let balancer = Balancer::new(&upstream);
+    let _busy = occupy(&upstream, &[9, 0, 0, 0]);
+    // The busy one always loses, and each of the others is the lesser of a pair with it, or one of two equals.
+    let counts = counts(&picks(&upstream, &balancer, 9000), 4);
+    assert_eq!(counts[0], 0);
+    // Binomial: mean 3000, sigma sqrt(9000 * 1/3 * 2/3) = 44.7; five of them.
+    assert!(
+        counts[1..].iter().all(|count| count.abs_diff(3000) < 224),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn two_choices_keep_a_crowd_even() {
+    let upstream = upstream(Strategy::TwoChoices, &[1; 10]);
+    let balancer = Balancer::new(&upstream);
+    let held: Vec<Lease> = (0..1000)
+        .filter_map(|_| balancer.candidates(&upstream).next())
+        .collect();
+    let active: Vec<usize> = upstream.backends.iter().map(|one| one.active()).collect();
+    // Random alone would differ by some 60; the better of two by a few (ln ln n / ln 2).
+    assert!(
+        active.iter().all(|active| active.abs_diff(100) <= 8),
+        "{active:?}"
+    );
+    drop(held);
+}

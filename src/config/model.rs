@@ -189,6 +189,10 @@ pub enum Strategy {
     RoundRobin,
     /// Weighted random.
     Random,
+    /// The fewest requests under way for the weight.
+    LeastConnections,
+    /// The less busy of two that are drawn by weight.
+    TwoChoices,
 }
 
 /// One server of an upstream.

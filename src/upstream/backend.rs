@@ -199,6 +199,11 @@ impl Backend {
         self.ejection.lock().take_return(now)
     }
 
+    /// Attempts under way.
+    pub fn active(&self) -> usize {
+        self.counters.active.load(Ordering::Relaxed)
+    }
+
     /// Counters right now.
     pub fn totals(&self) -> Totals {
         let counters = &self.counters;

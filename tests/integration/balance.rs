@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::backend::reserve;
-use crate::support::{Backend, Client, Engine, Proxy, eventually, on_each_engine};
+use crate::support::{Backend, Client, Engine, Gate, Proxy, eventually, on_each_engine};
 
 on_each_engine!(
     two_hundred_connections_are_shared_fairly,
@@ -15,6 +15,8 @@ on_each_engine!(
     an_ejected_backend_returns,
     the_last_backend_is_never_ejected,
     without_a_backend_the_answer_is_503,
+    least_connections_goes_around_the_busy_one,
+    two_choices_go_around_the_busy_one,
 );
 
 fn two_hundred_connections_are_shared_fairly(engine: Engine) {
@@ -131,4 +133,41 @@ fn without_a_backend_the_answer_is_503(engine: Engine) {
     let refused = proxy.get("/").refused(503, "no_backend");
     let seconds: u32 = refused.get("retry-after").unwrap().parse().unwrap();
     assert!(seconds >= 1);
+}
+
+fn least_connections_goes_around_the_busy_one(engine: Engine) {
+    goes_around_the_busy_one(engine, "least_connections");
+}
+
+fn two_choices_go_around_the_busy_one(engine: Engine) {
+    goes_around_the_busy_one(engine, "p2c");
+}
+
+/// One backend gets stuck with its share of what comes at once; all that comes later goes to the other.
+fn goes_around_the_busy_one(engine: Engine, balance: &str) {
+    let (stuck, quick) = (Gate::new(), Gate::new());
+    let backends = [
+        Backend::gated(&stuck, "stuck"),
+        Backend::gated(&quick, "quick"),
+    ];
+    let proxy = Proxy::to(engine, &backends)
+        .web(&format!("balance = \"{balance}\""))
+        .start();
+    let mut crowd: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    for (before, client) in crowd.iter_mut().enumerate() {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        eventually("it is under way", || {
+            stuck.arrived() + quick.arrived() == before + 1
+        });
+    }
+    assert_eq!((stuck.arrived(), quick.arrived()), (3, 3));
+    quick.open();
+    let drain = proxy.running().drain();
+    eventually("the quick ones are done", || drain.in_flight() == 3);
+    for _ in 0..20 {
+        assert_eq!(proxy.get("/").text(), "quick");
+    }
+    assert_eq!(stuck.arrived(), 3);
+    stuck.open();
+    assert!(crowd.iter_mut().all(|client| client.read().status == 200));
 }

@@ -91,13 +91,16 @@ fn check_balance(file: &UpstreamFile, report: &Report) -> Strategy {
     match balance.value.as_str() {
         "round_robin" => return Strategy::RoundRobin,
         "random" => return Strategy::Random,
-        later @ ("least_connections" | "fastest" | "p2c" | "hash") => report.problem_hint(
+        "least_connections" => return Strategy::LeastConnections,
+        "p2c" => return Strategy::TwoChoices,
+        later @ ("fastest" | "hash") => report.problem_hint(
             balance.place,
             format!("balance \"{later}\" is not available in this version"),
-            "use \"round_robin\" or \"random\"",
+            "use \"round_robin\", \"random\", \"least_connections\" or \"p2c\"",
         ),
         other => {
-            let hint = suggest::hint(other, "the strategies are", ["round_robin", "random"]);
+            let names = ["round_robin", "random", "least_connections", "p2c"];
+            let hint = suggest::hint(other, "the strategies are", names);
             report.problem_hint(balance.place, format!("unknown balance \"{other}\""), hint);
         }
     }
