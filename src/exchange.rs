@@ -93,7 +93,9 @@ pub trait Exchange: Send {
     fn gather(self: Box<Self>, limit: u64, then: Gathered);
 
     /// Whether the begin of the body is here, so that reading it waits for nobody.
-    fn has_gathered(&self) -> bool;
+    fn has_gathered(&self) -> bool {
+        false
+    }
 
     /// Whether the client is known to be gone; a client that has only ended its sending side is not.
     fn is_gone(&self) -> bool {
@@ -101,16 +103,22 @@ pub trait Exchange: Send {
     }
 
     /// Whether answering never blocks, however large the answer and however slow the client.
-    fn is_nonblocking(&self) -> bool;
+    fn is_nonblocking(&self) -> bool {
+        false
+    }
 
     /// Whether [`Exchange::upgrade`] can succeed.
-    fn can_upgrade(&self) -> bool;
+    fn can_upgrade(&self) -> bool {
+        false
+    }
 
     /// Answers with `head` (101) and gives the connection away.
     ///
     /// # Errors
     /// When the connection is gone, or the engine cannot do it.
-    fn upgrade(self: Box<Self>, head: &ResponseHead) -> io::Result<Upgraded>;
+    fn upgrade(self: Box<Self>, _head: &ResponseHead) -> io::Result<Upgraded> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Writes the head of the answer and gives a writer for its body. The head may stay here until the first
     /// [`Write::flush`].

@@ -14,7 +14,7 @@ use crate::message::framing::Framing;
 use crate::message::head::{Answer, BodyLength};
 use crate::upstream::lease::Lease;
 
-use super::body::{KEPT, RequestBody, Upload};
+use super::body::{RequestBody, Upload};
 use super::call::{Call, Manner};
 use super::connector::{BackendConnector, NoResolver};
 use super::response::{MAX_RESPONSE_HEAD, RawHead};
@@ -98,23 +98,13 @@ pub(super) fn call(
     lease: &Lease,
     is_fresh: bool,
 ) -> Arc<Call> {
-    let backend = lease.backend();
-    let is_repeatable = outbound
-        .framing()
-        .length()
-        .is_some_and(|length| length <= KEPT as u64);
+    let manner = Manner::of(outbound);
     let manner = Manner {
-        is_fresh: is_fresh || outbound.is_upgrade(),
-        tolerates_stale: outbound.is_idempotent() && is_repeatable,
+        is_fresh: manner.is_fresh || is_fresh,
         is_body_at_hand: body.is_at_hand(),
-        is_upgrade: outbound.is_upgrade(),
+        ..manner
     };
-    Call::new(
-        Arc::clone(backend),
-        lease.upstream().settings.timeouts,
-        outbound.head(&backend.authority),
-        manner,
-    )
+    Call::new(lease, outbound, manner)
 }
 
 /// Runs one attempt.
@@ -161,7 +151,7 @@ fn answer(
 ) -> Result<Answered, Failed> {
     let head = call.facts.head.lock().take();
     if head.as_ref().is_some_and(|head| is_farewell(head, call)) {
-        return Err(stale(call));
+        return Err(failed_after(call, Fault::Backend(Cause::BackendClosed), 0));
     }
     let is_chunked = head.as_ref().is_some_and(RawHead::is_chunked);
     let acceptable = head.and_then(|head| {
@@ -205,18 +195,6 @@ fn is_farewell(head: &RawHead, call: &Call) -> bool {
         && call.facts.is_reused.is_set()
 }
 
-/// An idle connection that was closed at the moment it was used.
-fn stale(call: &Call) -> Failed {
-    let idle = Duration::from_millis(call.facts.idle_millis.get());
-    call.backend.idle.note_stale(idle);
-    Failed {
-        fault: Fault::Backend(Cause::BackendClosed),
-        is_reused: true,
-        sent: call.facts.sent.get(),
-        received: 0,
-    }
-}
-
 /// The connection behind a 101, which ureq has let go of: it knows no body there.
 fn take_conduit(call: &Call) -> Result<BackendConduit, Failed> {
     let conduit = call.facts.conduit.lock().take();
@@ -256,8 +234,13 @@ impl Read for Download {
 }
 
 fn failed(call: &Call, fault: Fault) -> Failed {
+    failed_after(call, fault, call.facts.received.get())
+}
+
+/// A failure after `received` bytes of an answer.
+fn failed_after(call: &Call, fault: Fault, received: u64) -> Failed {
     let facts = &call.facts;
-    let (is_reused, received) = (facts.is_reused.is_set(), facts.received.get());
+    let is_reused = facts.is_reused.is_set();
     if is_reused && received == 0 && matches!(fault, Fault::Backend(Cause::BackendClosed)) {
         let idle = Duration::from_millis(facts.idle_millis.get());
         call.backend.idle.note_stale(idle);

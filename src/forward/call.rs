@@ -15,9 +15,11 @@ use crate::config::model::UpstreamTimeouts;
 use crate::error::Cause;
 use crate::upstream::backend::Backend;
 use crate::upstream::idle::{Connection, Reused};
+use crate::upstream::lease::Lease;
 
-use super::BackendConduit;
+use super::body::KEPT;
 use super::response::RawHead;
+use super::{BackendConduit, Outbound};
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Call>>> = const { RefCell::new(None) };
@@ -48,6 +50,20 @@ pub(super) struct Manner {
     pub(super) is_body_at_hand: bool,
     /// A 101 is wanted, and the connection with it.
     pub(super) is_upgrade: bool,
+}
+
+impl Manner {
+    /// How a request is sent at first: over an idle connection, its head alone.
+    pub(super) fn of(outbound: &Outbound) -> Manner {
+        let length = outbound.framing().length();
+        let is_repeatable = length.is_some_and(|length| length <= KEPT as u64);
+        Manner {
+            is_fresh: outbound.is_upgrade(),
+            tolerates_stale: outbound.is_idempotent() && is_repeatable,
+            is_body_at_hand: false,
+            is_upgrade: outbound.is_upgrade(),
+        }
+    }
 }
 
 /// What the transport saw.
@@ -106,7 +122,14 @@ impl Tally {
 }
 
 impl Call {
-    pub(super) fn new(
+    /// A call to the leased backend.
+    pub(super) fn new(lease: &Lease, outbound: &Outbound, manner: Manner) -> Arc<Call> {
+        let backend = Arc::clone(lease.backend());
+        let head = outbound.head(&backend.authority);
+        Call::over(backend, lease.upstream().settings.timeouts, head, manner)
+    }
+
+    fn over(
         backend: Arc<Backend>,
         timeouts: UpstreamTimeouts,
         head: Arc<Vec<u8>>,
@@ -167,6 +190,13 @@ impl Call {
         self.deadline.map(|deadline| deadline + client)
     }
 
+    /// Until when a wait of `patience` that began at `since` may last.
+    pub(super) fn limit(&self, since: Instant, patience: Duration) -> Instant {
+        let limit = since + patience;
+        self.deadline()
+            .map_or(limit, |deadline| deadline.min(limit))
+    }
+
     /// Notes time that was the client's.
     pub(super) fn add_client_time(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -208,7 +238,7 @@ mod tests {
             total: Some(Duration::from_secs(1)),
         };
         let backend = Arc::new(Backend::new(&backend));
-        let call = Call::new(backend, timeouts, Arc::default(), Manner::default());
+        let call = Call::over(backend, timeouts, Arc::default(), Manner::default());
         let before = call.deadline().unwrap();
         call.add_client_time(Duration::from_millis(1200));
         assert_eq!(

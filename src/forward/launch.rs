@@ -28,8 +28,7 @@ impl Launched {
     /// Its key in the [`Watch`], and until when its answer may be waited for.
     pub fn wait(&self) -> Option<(usize, Instant)> {
         let key = self.connection.registration.as_ref()?.key();
-        let limit = self.since + self.call.timeouts.response;
-        let until = self.call.deadline().map_or(limit, |all| all.min(limit));
+        let until = self.call.limit(self.since, self.call.timeouts.response);
         Some((key, until))
     }
 }
@@ -48,14 +47,7 @@ pub fn launch<T>(
     if !may_repeat || outbound.is_upgrade() || outbound.framing().has_body() {
         return Err(lease);
     }
-    let manner = Manner {
-        tolerates_stale: true,
-        ..Manner::default()
-    };
-    let backend = lease.backend();
-    let timeouts = lease.upstream().settings.timeouts;
-    let head = outbound.head(&backend.authority);
-    let call = Call::new(Arc::clone(backend), timeouts, head, manner);
+    let call = Call::new(&lease, outbound, Manner::of(outbound));
     match send(&call, watch, now) {
         Some(connection) => Ok(Launched {
             lease,

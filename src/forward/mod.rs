@@ -74,6 +74,8 @@ pub struct Attempt {
     pub backend: Arc<str>,
     /// Why it failed; `None`: it answered.
     pub cause: Option<Cause>,
+    /// The client's, while its body was read; the access line tells of that.
+    pub is_clients_fault: bool,
     /// Until the response head or the failure.
     pub duration: Duration,
     /// Whether an idle connection was used again.
@@ -96,25 +98,19 @@ pub fn send(
     attempts: &mut Attempts,
 ) -> Result<Forwarded, GaveUp> {
     let (mut lease, mut begun) = match launched {
-        Some(launched) => (
-            launched.lease,
-            Some((launched.since, launched.call, launched.connection)),
-        ),
+        Some(launched) => {
+            launched.call.resume(launched.connection, launched.since);
+            (launched.lease, Some((launched.since, launched.call)))
+        }
         None => (leases.next().ok_or(NO_BACKEND)?, None),
     };
     let mut retries = 0;
     let mut is_fresh = false;
     loop {
-        let (started, call) = match begun.take() {
-            Some((since, call, connection)) => {
-                call.resume(connection, since);
-                (since, call)
-            }
-            None => (
-                Instant::now(),
-                attempt::call(outbound, body, &lease, is_fresh),
-            ),
-        };
+        let (started, call) = begun.take().unwrap_or_else(|| {
+            let call = attempt::call(outbound, body, &lease, is_fresh);
+            (Instant::now(), call)
+        });
         let failed = match attempt::run(client, outbound, body, &call) {
             Ok(answered) => {
                 let duration = started.elapsed();
@@ -174,12 +170,11 @@ fn record(failed: &Failed, next: Next, lease: &Lease, started: Instant) -> Attem
     let now = Instant::now();
     let duration = now - started;
     let Fault::Backend(cause) = failed.fault else {
-        return note(
-            lease,
-            Some(client_cause(&failed.fault)),
-            duration,
-            failed.is_reused,
-        );
+        let cause = client_cause(&failed.fault);
+        return Attempt {
+            is_clients_fault: true,
+            ..note(lease, Some(cause), duration, failed.is_reused)
+        };
     };
     let is_backends_fault = next != Next::FreshConnection && cause != Cause::Internal;
     let ejected = if is_backends_fault {
@@ -197,6 +192,7 @@ fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool
     Attempt {
         backend: lease.backend().id.clone(),
         cause,
+        is_clients_fault: false,
         duration,
         is_reused,
         ejected: None,

@@ -7,7 +7,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::exchange::{Gathered, Peer, Upgraded};
+use crate::exchange::{Gathered, Peer};
 use crate::message::head::RequestHead;
 
 type Events = Arc<Mutex<Vec<String>>>;
@@ -32,22 +32,6 @@ impl Exchange for Recorder {
     }
 
     fn gather(self: Box<Self>, _: u64, _: Gathered) {}
-
-    fn has_gathered(&self) -> bool {
-        false
-    }
-
-    fn is_nonblocking(&self) -> bool {
-        false
-    }
-
-    fn can_upgrade(&self) -> bool {
-        false
-    }
-
-    fn upgrade(self: Box<Self>, _: &ResponseHead) -> io::Result<Upgraded> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
 
     fn start(
         self: Box<Self>,

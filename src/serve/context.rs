@@ -186,7 +186,7 @@ impl Context {
     fn log_attempts(&self) {
         let id = &self.request_id;
         for (number, attempt) in (1..).zip(&self.attempts) {
-            let Some(cause) = attempt.cause.filter(|cause| !is_clients(*cause)) else {
+            let Some(cause) = attempt.cause.filter(|_| !attempt.is_clients_fault) else {
                 continue;
             };
             let again = if number < self.attempts.len() {
@@ -233,14 +233,6 @@ impl Drop for Context {
             user_agent: self.request.user_agent.as_deref(),
         });
     }
-}
-
-/// Whether an attempt ended because of the client; the access line says so.
-fn is_clients(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::ClientGone | Cause::ClientTimeout | Cause::BodyTooBig | Cause::BadRequest
-    )
 }
 
 /// Tells that a backend has left the rotation.

@@ -17,6 +17,8 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use crate::admit::Refusal;
 use crate::config::model::Engine;
 use crate::drain::Drain;
@@ -28,7 +30,6 @@ use crate::upstream::watch::Watch;
 use context::Context;
 use crew::{Crew, Reply};
 use decide::{Plan, Verdict, decide};
-use parking_lot::Mutex;
 use pass::{Job, Tools};
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;

@@ -94,44 +94,35 @@ impl Job {
 /// Brings one exchange to its end, or to where its backend has to be waited for: then the watch has it, and it comes here
 /// again.
 pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
-    let errand = match job.errand.take() {
-        Some(errand) => errand,
-        None => {
-            let now = Instant::now();
-            job.context.queued = now.saturating_duration_since(job.since);
-            let errand = match prepare(&mut job, tools, now) {
-                Ok(errand) => errand,
-                Err(refusal) => {
-                    refuse(job.exchange, job.context, &refusal);
-                    return Ran::ToTheEnd;
-                }
-            };
-            match leave(job, errand, &tools.watch) {
-                Some((back, errand)) => {
-                    job = back;
-                    errand
-                }
-                None => return Ran::UntilItWaits,
+    if job.errand.is_none() {
+        let now = Instant::now();
+        job.context.queued = now.saturating_duration_since(job.since);
+        match prepare(&mut job, tools, now) {
+            Ok(errand) => job.errand = Some(errand),
+            Err(refusal) => {
+                refuse(job.exchange, job.context, &refusal);
+                return Ran::ToTheEnd;
             }
         }
-    };
-    finish(*job, errand, tools);
+        job = match leave(job, &tools.watch) {
+            Some(job) => job,
+            None => return Ran::UntilItWaits,
+        };
+    }
+    finish(*job, tools);
     Ran::ToTheEnd
 }
 
 /// Leaves a job whose request is out with the watch. Gives it back when there is nothing to be waited for.
-fn leave(mut job: Box<Job>, errand: Errand, watch: &Watch<Box<Job>>) -> Option<(Box<Job>, Errand)> {
-    let wait = match &errand.first {
-        First::Launched(launched) => launched.wait(),
-        First::Leased(_) | First::Nowhere => None,
+fn leave(job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job>> {
+    let wait = match job.errand.as_ref().map(|errand| &errand.first) {
+        Some(First::Launched(launched)) => launched.wait(),
+        _ => None,
     };
-    let Some((key, until)) = wait else {
-        return Some((job, errand));
-    };
-    job.errand = Some(errand);
-    let mut job = watch.leave(key, until, job)?;
-    let errand = job.errand.take()?;
-    Some((job, errand))
+    match wait {
+        Some((key, until)) => watch.leave(key, until, job),
+        None => Some(job),
+    }
 }
 
 /// Makes the request, picks its first backend, and sends it if that can be done without waiting.
@@ -161,23 +152,24 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal
 }
 
 /// Gets the answer, from whichever backend, and passes it on.
-fn finish(job: Job, errand: Errand, tools: &Tools) {
+fn finish(job: Job, tools: &Tools) {
     let Job {
         mut exchange,
         mut context,
         plan,
         snapshot,
+        errand,
         ..
     } = job;
+    let (Some(errand), Some(group)) = (errand, snapshot.groups.get(plan.upstream)) else {
+        return refuse(exchange, context, &Refusal::new(Cause::Internal));
+    };
     let Errand {
         outbound,
         place,
         first,
         tried,
     } = errand;
-    let Some(group) = snapshot.groups.get(plan.upstream) else {
-        return refuse(exchange, context, &Refusal::new(Cause::Internal));
-    };
     let is_at_hand = exchange.has_gathered();
     let mut body =
         RequestBody::new(exchange.body(), outbound.framing(), plan.max_body).at_hand(is_at_hand);

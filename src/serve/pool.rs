@@ -2,7 +2,10 @@
 //!
 //! The worker that became idle last is woken first: its caches are warm and the rest can stay asleep. One crossbeam channel
 //! for all would wake them in turn, which at 512 workers costs twice the CPU per request. So each worker has a mailbox for
-//! one job, the idle ones stand on a stack, and one queue is for when nobody is idle.
+//! one job, and the idle ones stand on a stack. What comes goes through one queue: idle workers are woken for it one after
+//! another, and those who have just finished take from it too.
+//!
+//! A job may wait elsewhere in the middle, without a worker; it still counts as one of those that are worked on.
 
 use std::collections::VecDeque;
 use std::io;

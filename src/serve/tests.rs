@@ -12,7 +12,7 @@ use http::Method;
 use super::trace::Recorder;
 use super::*;
 use crate::drain::Phase;
-use crate::exchange::{BodyFault, Gathered, Peer, ResponseWriter, Upgraded};
+use crate::exchange::{BodyFault, Gathered, Peer, ResponseWriter};
 use crate::message::fields::Fields;
 use crate::message::framing::Framing;
 use crate::message::head::{BodyLength, RequestHead, ResponseHead, Version};
@@ -59,22 +59,6 @@ impl Read for Bomb {
 impl Exchange for MemoryExchange {
     fn gather(self: Box<Self>, _: u64, then: Gathered) {
         then(self, Ok(()));
-    }
-
-    fn has_gathered(&self) -> bool {
-        false
-    }
-
-    fn is_nonblocking(&self) -> bool {
-        false
-    }
-
-    fn can_upgrade(&self) -> bool {
-        false
-    }
-
-    fn upgrade(self: Box<Self>, _: &ResponseHead) -> io::Result<Upgraded> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn head(&self) -> &RequestHead {

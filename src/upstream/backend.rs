@@ -210,7 +210,7 @@ impl Backend {
         let answers = counters.answers.load(Ordering::Relaxed);
         let micros = counters.answer_micros.load(Ordering::Relaxed);
         Totals {
-            active: counters.active.load(Ordering::Relaxed),
+            active: self.active(),
             requests: counters.requests.load(Ordering::Relaxed),
             failures: counters.failures.load(Ordering::Relaxed),
             mean_time: micros.checked_div(answers).map(Duration::from_micros),

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::wire::Piece;
 use crate::support::{Backend, Engine, Gate, Process, Proxy, Received, on_each_engine, pattern};
 
 on_each_engine!(
@@ -142,39 +141,13 @@ fn an_http_10_client_sees_a_cut_too(engine: Engine) {
 const LARGE: u64 = 256 << 20;
 
 fn large_bodies_take_no_memory(engine: Engine) {
-    let backend = Backend::start(|conn| match conn.head_target().as_str() {
-        "/down" => {
-            conn.request();
-            conn.raw(format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"
-            ));
-            conn.pattern(LARGE);
-        }
-        _ => {
-            let seen = conn.request();
-            conn.reply(200, &[], format!("{} {}", seen.length, seen.is_pattern));
-        }
-    });
+    let backend = Backend::patterned(LARGE);
     let setup = Proxy::to(engine, [&backend]).server("limits.body = \"1GiB\"");
     let process = Process::config(&setup.text()).start();
     let mut client = process.client();
     assert_eq!(client.post("/up", "x").status, 200);
     let before = process.memory();
-    client.send(format!(
-        "POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: {LARGE}\r\n\r\n"
-    ));
-    let upload = client.upload(LARGE);
-    assert_eq!(client.read().text(), format!("{LARGE} true"));
-    assert!(upload.join().unwrap());
-    client
-        .send("GET /down HTTP/1.1\r\nHost: test\r\n\r\n")
-        .read_head();
-    let mut at = 0;
-    while let Piece::Data(data) = client.piece() {
-        assert!(pattern::matches(at, &data), "after {at} bytes");
-        at += data.len() as u64;
-    }
-    assert_eq!(at, LARGE);
+    pattern::both_ways(&mut client, LARGE);
     let growth = process.peak_memory().saturating_sub(before);
     assert!(growth < 16 << 20, "grew by {growth} bytes");
 }

@@ -3,7 +3,6 @@
 use std::env;
 use std::io::{self, Write};
 
-use crate::support::wire::Piece;
 use crate::support::{Backend, Client, Engine, Gate, Process, Proxy};
 use crate::support::{eventually, on_reactor, pattern};
 
@@ -139,35 +138,11 @@ fn large() -> u64 {
 
 fn two_gibibytes_each_way(engine: Engine) {
     let size = large();
-    let backend = Backend::start(move |conn| match conn.head_target().as_str() {
-        "/down" => {
-            conn.request();
-            conn.raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
-            conn.pattern(size);
-        }
-        _ => {
-            let seen = conn.request();
-            conn.reply(200, &[], format!("{} {}", seen.length, seen.is_pattern));
-        }
-    });
+    let backend = Backend::patterned(size);
     let setup = Proxy::to(engine, [&backend]).server("limits.body = \"4GiB\"");
     let process = Process::config(&setup.text()).start();
     let mut client = process.client();
-    client.send(format!(
-        "POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n"
-    ));
-    let upload = client.upload(size);
-    assert_eq!(client.read().text(), format!("{size} true"));
-    assert!(upload.join().unwrap());
-    client
-        .send("GET /down HTTP/1.1\r\nHost: test\r\n\r\n")
-        .read_head();
-    let mut at = 0;
-    while let Piece::Data(data) = client.piece() {
-        assert!(pattern::matches(at, &data), "after {at} bytes");
-        at += data.len() as u64;
-    }
-    assert_eq!(at, size);
+    pattern::both_ways(&mut client, size);
     let peak = process.peak_memory();
     assert!(peak < 64 << 20, "{peak} bytes");
 }

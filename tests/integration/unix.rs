@@ -40,14 +40,9 @@ fn listening(setup: Setup, path: &Path) -> Setup {
     setup.listen(&format!("\"unix:{}\"", path.display()))
 }
 
-fn clients_come_over_a_unix_socket(engine: Engine) {
-    let directory = Directory::new();
-    let path = directory.path("front.sock");
-    let backend = Backend::echo();
-    let proxy = listening(Proxy::to(engine, [&backend]), &path).start();
-    let shown = proxy.addresses()[0].to_string();
-    assert_eq!(shown, format!("unix:{}", path.display()));
-    let mut client = dial::unix(&path);
+/// Small bodies and a large one come back.
+#[track_caller]
+fn assert_echoes(client: &mut Client) {
     for n in 0..20 {
         assert_eq!(
             client.post("/", &format!("body {n}")).text(),
@@ -58,6 +53,17 @@ fn clients_come_over_a_unix_socket(engine: Engine) {
     let echoed = client.post("/", &large);
     let shown = (echoed.status, echoed.body.len());
     assert!(echoed.text() == large, "{shown:?}");
+}
+
+fn clients_come_over_a_unix_socket(engine: Engine) {
+    let directory = Directory::new();
+    let path = directory.path("front.sock");
+    let backend = Backend::echo();
+    let proxy = listening(Proxy::to(engine, [&backend]), &path).start();
+    let shown = proxy.addresses()[0].to_string();
+    assert_eq!(shown, format!("unix:{}", path.display()));
+    let mut client = dial::unix(&path);
+    assert_echoes(&mut client);
     client
         .ask("GET / HTTP/1.1\r\n\r\n")
         .refused(400, "bad_request");
@@ -137,16 +143,7 @@ fn a_backend_on_a_unix_socket(engine: Engine) {
     });
     let proxy = Proxy::to(engine, [&backend]).start();
     let mut client = proxy.client();
-    for n in 0..20 {
-        assert_eq!(
-            client.post("/", &format!("body {n}")).text(),
-            format!("body {n}")
-        );
-    }
-    let large = "x".repeat(1_000_000);
-    let echoed = client.post("/", &large);
-    let shown = (echoed.status, echoed.body.len());
-    assert!(echoed.text() == large, "{shown:?}");
+    assert_echoes(&mut client);
     assert_eq!(
         backend.open_connections(),
         1,

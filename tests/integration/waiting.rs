@@ -9,7 +9,7 @@ use tollgate::app::Outcome;
 
 on_each_engine!(
     it_counts_against_the_workers,
-    what_waits_comes_before_what_is_queued,
+    one_worker_takes_one_at_a_time,
     each_gets_its_own_answer,
     a_slow_backend_is_given_up_in_time,
     a_connection_that_is_closed_meanwhile_is_replaced,
@@ -64,7 +64,7 @@ fn it_counts_against_the_workers(engine: Engine) {
     assert_eq!(second.read().text(), "/next");
 }
 
-fn what_waits_comes_before_what_is_queued(engine: Engine) {
+fn one_worker_takes_one_at_a_time(engine: Engine) {
     let gate = Gate::new();
     let backend = backend(&gate);
     let setup = Proxy::to(engine, [&backend]).server("workers = 1\nqueue = 50");

@@ -112,10 +112,12 @@ impl Reactor {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => (),
             }
+            let mut is_told = false;
             for event in &events {
+                is_told |= event.token() == ASIDE;
                 self.happened(event);
             }
-            self.look_aside(&events);
+            self.look_aside(is_told);
             for link in self.home.take_calls() {
                 self.look_at(&link, Readiness::default());
             }
@@ -126,11 +128,10 @@ impl Reactor {
         Ok(())
     }
 
-    /// Looks after the sideline, if something happened there or its time has come.
-    fn look_aside(&self, events: &Events) {
+    /// Looks after the sideline, if it was told of something there or its time has come.
+    fn look_aside(&self, is_told: bool) {
         if let Some(sideline) = &self.sideline
-            && (events.iter().any(|event| event.token() == ASIDE)
-                || sideline.patience().is_some_and(|left| left.is_zero()))
+            && (is_told || sideline.patience().is_some_and(|left| left.is_zero()))
         {
             sideline.look();
         }

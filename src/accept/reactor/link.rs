@@ -21,7 +21,7 @@ use crate::socket::Socket;
 
 use super::home::Home;
 use super::outbox::{Delivery, Outbox};
-use super::readiness::{MISSED, READ_CLOSED, READABLE, Readiness};
+use super::readiness::{MISSED, Readiness};
 use super::rules::Rules;
 use super::seats::Seat;
 use super::state::{After, Stage, State};
@@ -110,14 +110,12 @@ impl Link {
             // It may have been let go before the note was there.
             self.state.try_lock()
         })?;
-        let noted = Readiness::from_bits(self.missed.fetch_and(!MISSED, Ordering::SeqCst));
+        let noted = Readiness::from_bits(self.missed.swap(0, Ordering::SeqCst));
         let mut held = Held {
             state,
             link: self,
             _call_back: CallBack(self),
         };
-        self.missed
-            .fetch_and(!(READABLE | READ_CLOSED), Ordering::SeqCst);
         held.is_read_closed |= ready.is_read_closed || noted.is_read_closed;
         held.is_readable |= ready.is_readable || noted.is_readable || held.is_read_closed;
         Some(held)

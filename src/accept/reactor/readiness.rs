@@ -11,8 +11,8 @@ pub(super) struct Readiness {
 
 /// The reactor was here in vain.
 pub(super) const MISSED: u8 = 1;
-pub(super) const READABLE: u8 = 2;
-pub(super) const READ_CLOSED: u8 = 4;
+const READABLE: u8 = 2;
+const READ_CLOSED: u8 = 4;
 
 impl Readiness {
     /// As a note that the reactor was here.

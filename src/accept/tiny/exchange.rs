@@ -7,7 +7,7 @@ use http::StatusCode;
 use tiny_http::Request;
 
 use crate::error::Cause;
-use crate::exchange::{BodyFault, Exchange, Gathered, Peer, ResponseWriter, Upgraded};
+use crate::exchange::{BodyFault, Exchange, Gathered, Peer, ResponseWriter};
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
 
 use crate::accept::answer::Shape;
@@ -120,22 +120,6 @@ impl Exchange for TinyExchange {
     /// The engine's threads read ahead for nobody; a worker waits for the body.
     fn gather(self: Box<Self>, _: u64, then: Gathered) {
         then(self, Ok(()));
-    }
-
-    fn has_gathered(&self) -> bool {
-        false
-    }
-
-    fn is_nonblocking(&self) -> bool {
-        false
-    }
-
-    fn can_upgrade(&self) -> bool {
-        false
-    }
-
-    fn upgrade(self: Box<Self>, _: &ResponseHead) -> io::Result<Upgraded> {
-        Err(ErrorKind::Unsupported.into())
     }
 
     fn start(

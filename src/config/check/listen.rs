@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
+
 use super::engine::reactor_only;
 use super::{address, given};
 use crate::config::file::{ListenFile, ServerFile};
@@ -17,6 +19,7 @@ pub(super) fn check_listen(
     file: &ServerFile,
     engine: Engine,
     trusted_network: bool,
+    trusted_proxies: &[IpNet],
     report: &Report,
 ) -> Vec<Listen> {
     let Some(written) = &file.listen else {
@@ -31,6 +34,9 @@ pub(super) fn check_listen(
         let Some(address) = check_address(entry, engine, trusted_network, report) else {
             continue;
         };
+        if proxy_protocol {
+            check_unix_is_trusted(entry, &address, trusted_proxies, report);
+        }
         let mut others = listens.iter().map(|listen| &listen.address);
         if let Some(other) = others.find(|other| address::collide(other, &address)) {
             let message = format!("cannot listen on both {other} and {address}");
@@ -108,25 +114,29 @@ fn check_proxy_protocol(
                 "`proxy_protocol` needs `trusted_proxies`: only those may send its header, and there are none",
                 "list the proxies in [server], as in `trusted_proxies = [\"10.0.0.7\"]`, or remove `proxy_protocol`",
             );
-        } else if is_unix(entry) && !trusts_loopback(file) {
-            report.problem_hint(
-                written.place,
-                "whoever comes over a Unix socket has the address 127.0.0.1, which `trusted_proxies` does not name",
-                "add \"127.0.0.1\" to `trusted_proxies`, or remove `proxy_protocol`",
-            );
         }
     }
     is_on
 }
 
-fn is_unix(entry: &ListenFile) -> bool {
-    let address = entry.address.as_ref();
-    address.is_some_and(|address| address.value.starts_with("unix:"))
-}
-
-fn trusts_loopback(file: &ServerFile) -> bool {
-    let trusted = file.trusted_proxies.iter().flat_map(|all| &all.value);
-    trusted
-        .filter_map(|one| super::server::network(&one.value))
-        .any(|net| net.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)))
+/// Whoever may send a PROXY protocol header over a Unix socket must be trusted under the address that it has there.
+fn check_unix_is_trusted(
+    entry: &ListenFile,
+    address: &Address,
+    trusted_proxies: &[IpNet],
+    report: &Report,
+) {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let is_trusted = trusted_proxies.iter().any(|net| net.contains(&loopback));
+    // Without any trusted proxy there is a problem already.
+    if matches!(address, Address::Ip(_)) || is_trusted || trusted_proxies.is_empty() {
+        return;
+    }
+    if let Some(written) = &entry.proxy_protocol {
+        report.problem_hint(
+            written.place,
+            "whoever comes over a Unix socket has the address 127.0.0.1, which `trusted_proxies` does not name",
+            "add \"127.0.0.1\" to `trusted_proxies`, or remove `proxy_protocol`",
+        );
+    }
 }

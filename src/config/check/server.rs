@@ -29,9 +29,10 @@ const MIB: u64 = 1 << 20;
 pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
     let engine = check_engine(file, report);
     let trusted_network = given(&file.trusted_network, false);
+    let trusted_proxies = check_trusted_proxies(file, report);
     let seconds = Duration::from_secs;
     Server {
-        listen: check_listen(file, engine, trusted_network, report),
+        listen: check_listen(file, engine, trusted_network, &trusted_proxies, report),
         engine,
         listener_threads: check_listener_threads(file, engine, report),
         reuse_port: check_reuse_port(file, engine, report),
@@ -53,7 +54,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
             seconds(9),
         ),
         drain_delay: given(&file.drain_delay, Duration::ZERO),
-        trusted_proxies: check_trusted_proxies(file, report),
+        trusted_proxies,
         health_paths: check_health_paths(file, report),
         backend_header: given(&file.backend_header, false),
         limits: check_limits(&file.limits, engine, report),
@@ -83,8 +84,10 @@ fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
     let written = file.trusted_proxies.as_ref();
     let mut networks = Vec::new();
     for entry in written.into_iter().flat_map(|written| &written.value) {
-        match network(&entry.value) {
-            Some(network) => networks.push(network),
+        let network = entry.value.parse::<IpNet>().ok();
+        let address = || entry.value.parse::<IpAddr>().ok().map(IpNet::from);
+        match network.or_else(address) {
+            Some(network) => networks.push(network.trunc()),
             None => report.problem_hint(
                 entry.place,
                 format!("\"{}\" is not a network or an address", entry.value),
@@ -93,13 +96,6 @@ fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
         }
     }
     networks
-}
-
-/// A network, or an address as a network of its own.
-pub(super) fn network(text: &str) -> Option<IpNet> {
-    let network = text.parse::<IpNet>().ok();
-    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    network.or_else(address).map(|network| network.trunc())
 }
 
 fn check_health_paths(file: &ServerFile, report: &Report) -> Vec<HealthPath> {

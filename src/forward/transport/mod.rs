@@ -70,14 +70,6 @@ impl Wire {
         wire
     }
 
-    /// Until when a wait of `patience` that begins now may last.
-    fn limit(&self, now: Instant, patience: Duration) -> Instant {
-        let limit = now + patience;
-        self.call
-            .deadline()
-            .map_or(limit, |deadline| deadline.min(limit))
-    }
-
     fn broken(&self) -> Error {
         self.call
             .fail(Cause::BackendClosed, "the connection is gone")

@@ -28,7 +28,7 @@ impl Wire {
     pub(super) fn await_head(&mut self) -> Result<(), Error> {
         let launched = self.since.take();
         let since = launched.unwrap_or_else(Instant::now);
-        let limit = self.limit(since, self.call.timeouts.response);
+        let limit = self.call.limit(since, self.call.timeouts.response);
         if launched.is_some() {
             // What was waited for is there, most likely; also when it was told late, and the time is over by now.
             match self.receive_now(RecvFlags::DONTWAIT) {
@@ -53,7 +53,7 @@ impl Wire {
 
     /// Reads some of the body; false at its end, if the end is that of the connection.
     pub(super) fn await_body(&mut self) -> Result<bool, Error> {
-        let limit = self.limit(Instant::now(), self.call.timeouts.idle);
+        let limit = self.call.limit(Instant::now(), self.call.timeouts.idle);
         let count = self.receive(limit)?;
         if count == 0 {
             // The reset was seen while sending; here it looks like a clean end.

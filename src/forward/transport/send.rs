@@ -91,7 +91,7 @@ impl Wire {
         let Some(connection) = &self.connection else {
             return Err(self.broken());
         };
-        let limit = self.limit(Instant::now(), self.call.timeouts.idle);
+        let limit = self.call.limit(Instant::now(), self.call.timeouts.idle);
         loop {
             let left = limit.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).unwrap_or(Timespec {

@@ -90,6 +90,20 @@ impl Backend {
         })
     }
 
+    /// `/down` is `size` bytes of [`pattern`]; every other request is answered with the length of its body, and whether that
+    /// was the pattern.
+    pub fn patterned(size: u64) -> Backend {
+        Backend::start(move |conn| {
+            let seen = conn.request();
+            if seen.target() == "/down" {
+                conn.raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
+                conn.pattern(size);
+            } else {
+                conn.reply(200, &[], format!("{} {}", seen.length, seen.is_pattern));
+            }
+        })
+    }
+
     /// Reads the request, then sends these bytes and keeps the connection.
     pub fn raw(bytes: &'static [u8]) -> Backend {
         Backend::start(move |conn| {

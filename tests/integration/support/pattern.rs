@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::client::Client;
+use super::wire::Piece;
+
 /// A prime, so that neither a lost nor a doubled buffer of a usual size goes unnoticed.
 const PERIOD: usize = 1_048_573;
 
@@ -58,4 +61,24 @@ fn the_stream_knows_its_place() {
     assert!(!matches(1, &bytes));
     bytes[2_500_000] ^= 1;
     assert!(!matches(0, &bytes));
+}
+
+/// Sends and gets the first `size` bytes, to and from a [`super::Backend::patterned`] of that size.
+#[track_caller]
+pub fn both_ways(client: &mut Client, size: u64) {
+    client.send(format!(
+        "POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n"
+    ));
+    let upload = client.upload(size);
+    assert_eq!(client.read().text(), format!("{size} true"));
+    assert!(upload.join().unwrap());
+    client
+        .send("GET /down HTTP/1.1\r\nHost: test\r\n\r\n")
+        .read_head();
+    let mut at = 0;
+    while let Piece::Data(data) = client.piece() {
+        assert!(matches(at, &data), "after {at} bytes");
+        at += data.len() as u64;
+    }
+    assert_eq!(at, size);
 }
