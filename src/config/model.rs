@@ -4,6 +4,7 @@
 //! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
 
 mod address;
+mod key;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use super::secret::Secret;
 
 pub use address::{Address, BackendAddress, Listen};
+pub use key::{Key, hash};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Clone)]

@@ -50,6 +50,18 @@ impl RequestHead {
             .unwrap_or_default()
     }
 
+    /// The value of the first cookie of this name (RFC 6265 section 5.4).
+    pub fn cookie(&self, name: &str) -> Option<&[u8]> {
+        let pairs = self
+            .fields
+            .all("cookie")
+            .flat_map(|line| line.split(|byte| *byte == b';'));
+        pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
+            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(value)
+        })
+    }
+
     /// Whether repeating the request does no more than doing it once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
         matches!(

@@ -4,6 +4,7 @@
 
 mod address;
 mod engine;
+mod key;
 mod limits;
 mod listen;
 mod route;
