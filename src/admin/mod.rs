@@ -19,6 +19,7 @@ use crate::config::model;
 use crate::drain::{Drain, Phase};
 use crate::exchange::{Exchange, HeadFault, Intake};
 use crate::message::head::{BodyLength, RequestHead, ResponseHead};
+use crate::upstream::fleet::Fleet;
 use crate::upstream::{Upstream, report};
 
 pub use status::{LoadView, View};
@@ -108,7 +109,7 @@ impl Admin {
         match request.target.path() {
             "/livez" => (StatusCode::OK, json!({ "status": "ok" })),
             "/readyz" | "/healthz" => self.readiness(),
-            "/_proxy/health" | "/_proxy/health_check" => backends(&self.view.upstreams),
+            "/_proxy/health" | "/_proxy/health_check" => backends(&self.view.fleet.upstreams()),
             "/_proxy/status" if self.is_authorized(request) => {
                 (StatusCode::OK, self.view.render(Instant::now()))
             }
@@ -136,12 +137,8 @@ impl Admin {
             );
         }
         let now = Instant::now();
-        if self
-            .view
-            .upstreams
-            .iter()
-            .any(|upstream| upstream.has_usable(now))
-        {
+        let upstreams = self.view.fleet.upstreams();
+        if upstreams.iter().any(|upstream| upstream.can_serve(now)) {
             (StatusCode::OK, json!({ "status": "ok" }))
         } else {
             (
@@ -234,15 +231,11 @@ impl Intake for AdminIntake {
     }
 }
 
-/// A view for `drain` and `upstreams`; `load` is asked for workers and queue.
-pub fn view(
-    drain: &Drain,
-    upstreams: Vec<Arc<Upstream>>,
-    load: Box<dyn Fn() -> LoadView + Send + Sync>,
-) -> View {
+/// A view for `drain` and `fleet`; `load` is asked for workers and queue.
+pub fn view(drain: &Drain, fleet: Fleet, load: Box<dyn Fn() -> LoadView + Send + Sync>) -> View {
     View {
         drain: drain.clone(),
-        upstreams,
+        fleet,
         load,
         started: Instant::now(),
     }

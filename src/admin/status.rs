@@ -1,20 +1,22 @@
 //! `/_proxy/status`: the state of everything in one JSON document. Times in milliseconds, wall-clock times in milliseconds
 //! since the Unix epoch.
 
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::clock::unix_millis;
 use crate::drain::{Drain, Phase};
 use crate::upstream::Upstream;
-use crate::upstream::backend::Backend;
+use crate::upstream::backend::Skip;
+use crate::upstream::breaker::State;
+use crate::upstream::fleet::Fleet;
+use crate::upstream::member::Member;
 
 /// What the status page shows.
 pub struct View {
     pub(super) drain: Drain,
-    pub(super) upstreams: Vec<Arc<Upstream>>,
+    pub(super) fleet: Fleet,
     pub(super) load: Box<dyn Fn() -> LoadView + Send + Sync>,
     pub(super) started: Instant,
 }
@@ -39,7 +41,8 @@ impl View {
     pub(super) fn render(&self, now: Instant) -> Value {
         let load = (self.load)();
         let upstreams: Vec<Value> = self
-            .upstreams
+            .fleet
+            .upstreams()
             .iter()
             .map(|upstream| render_upstream(upstream, now))
             .collect();
@@ -62,29 +65,45 @@ impl View {
 
 fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
     let backends: Vec<Value> = upstream
-        .backends
+        .members
         .iter()
-        .map(|backend| render_backend(backend, now))
+        .map(|member| render_member(member, now))
         .collect();
-    json!({ "name": &*upstream.name, "usable": upstream.has_usable(now), "backends": backends })
+    json!({
+        "name": &*upstream.name,
+        "usable": upstream.has_usable(now),
+        "failing_open": upstream.is_failing_open(now),
+        "backends": backends,
+    })
 }
 
-fn render_backend(backend: &Backend, now: Instant) -> Value {
-    let (health, totals) = (backend.health(), backend.totals());
-    let ejected_until = backend
-        .ejected_until(now)
-        .map(|until| unix_millis(SystemTime::now() + until.saturating_duration_since(now)));
+fn render_member(member: &Member, now: Instant) -> Value {
+    let (backend, settings) = (&member.backend, &member.settings);
+    let (health, totals, breaker) = (backend.health(), backend.totals(), backend.breaker());
+    let ejected_until = match breaker {
+        State::Tripped { until } if until > now => {
+            Some(unix_millis(SystemTime::now() + (until - now)))
+        }
+        _ => None,
+    };
+    let skip = member.skip(now);
     json!({
         "id": &*backend.id,
         "address": backend.address,
-        "weight": backend.weight,
+        "weight": settings.weight,
+        "backup": settings.is_backup,
+        "max_connections": Some(settings.max_connections).filter(|most| *most < usize::MAX),
+        "duty": settings.duty.as_str(),
         "state": health.status.as_str(),
-        "usable": backend.skip(now).is_none(),
+        "breaker": breaker.as_str(now),
+        "usable": skip.is_none(),
+        "skipped": skip.map(Skip::as_str),
         "ejected_until": ejected_until,
         "active": totals.active,
         "requests": totals.requests,
         "failures": totals.failures,
-        "mean_time_ms": totals.mean_time.map(|mean| (mean.as_secs_f64() * 1e6).round() / 1000.0),
+        "mean_time_ms": totals.mean_time.map(millis),
+        "recent_time_ms": backend.speed.mean_time().map(millis),
         "idle_connections": backend.idle.len(),
         "failed_probes": health.failures,
         "last_healthy": health.last_healthy.map(unix_millis),
@@ -92,4 +111,9 @@ fn render_backend(backend: &Backend, now: Instant) -> Value {
             json!({ "at": unix_millis(probe.at), "good": probe.is_good, "reason": probe.reason })
         }),
     })
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1000.0
 }

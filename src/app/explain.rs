@@ -127,13 +127,17 @@ fn describe(step: &Step) -> String {
         Step::Candidate {
             name,
             weight,
+            is_backup,
             skip: None,
-        } => format!("backend {name}: usable, weight {weight}"),
+        } => {
+            let part = if *is_backup { ", a backup" } else { "" };
+            format!("backend {name}: usable, weight {weight}{part}")
+        }
         Step::Candidate {
             name,
             skip: Some(skip),
             ..
-        } => format!("backend {name}: skipped, {skip:?}"),
+        } => format!("backend {name}: skipped, {}", skip.as_str()),
     }
 }
 

@@ -116,8 +116,8 @@ impl Running {
         let admin = admin.transpose()?;
         let drain = Drain::new();
         let snapshot = Arc::new(Snapshot::new(Arc::new(config)));
-        let upstreams = snapshot.upstreams();
         let corridor = Corridor::start(snapshot, &drain)?;
+        let fleet = corridor.fleet().clone();
         let mut running = Running {
             drain: drain.clone(),
             traffic: traffic.addresses,
@@ -132,15 +132,13 @@ impl Running {
         };
         running
             .threads
-            .push(health::spawn(&upstreams, drain.clone())?);
-        running.threads.push(spawn_ticker(
-            Arc::clone(&corridor),
-            upstreams.clone(),
-            drain.clone(),
-        )?);
+            .push(health::spawn(fleet.clone(), drain.clone())?);
+        running
+            .threads
+            .push(spawn_ticker(Arc::clone(&corridor), drain.clone())?);
         if let Some((settings, opened)) = admin {
             let load = load_view(Arc::clone(&corridor), logging.map(Arc::downgrade));
-            let intake = Admin::new(settings, admin::view(&drain, upstreams, load)).start()?;
+            let intake = Admin::new(settings, admin::view(&drain, fleet, load)).start()?;
             running.admin_intake = Some(Arc::clone(&intake));
             for listener in opened.listeners {
                 running.listen(
@@ -279,12 +277,22 @@ fn load_view(
     })
 }
 
+/// What an upstream needs every second.
+fn look_after(upstream: &Upstream, now: Instant) {
+    upstream
+        .backends()
+        .for_each(|backend| backend.idle.reap(now));
+    for (backend, ejected) in upstream.eject_slow(now) {
+        let (name, id, cooldown) = (&upstream.name, &backend.id, ejected.cooldown.as_secs_f32());
+        log::warn!(
+            "backend {name}/{id} ejected for {cooldown} s: {}",
+            ejected.reason.as_str()
+        );
+    }
+}
+
 /// The thread for what has to happen now and then.
-fn spawn_ticker(
-    corridor: Arc<Corridor>,
-    upstreams: Vec<Arc<Upstream>>,
-    drain: Drain,
-) -> io::Result<JoinHandle<()>> {
+fn spawn_ticker(corridor: Arc<Corridor>, drain: Drain) -> io::Result<JoinHandle<()>> {
     let work = move || {
         let mut tick = 0;
         while !drain.sleep(TICK) {
@@ -292,10 +300,11 @@ fn spawn_ticker(
             corridor.expire(now);
             tick = (tick + 1) % REAP;
             if tick == 0 {
-                upstreams
+                corridor
+                    .fleet()
+                    .upstreams()
                     .iter()
-                    .flat_map(|upstream| &upstream.backends)
-                    .for_each(|backend| backend.idle.reap(now));
+                    .for_each(|upstream| look_after(upstream, now));
             }
         }
     };

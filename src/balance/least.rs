@@ -1,94 +1,50 @@
-//! Strategies that look at how busy backends are: least connections, and the better of two drawn at random.
-//!
-//! What counts is the number of requests under way for each unit of weight. It is read without a lock and may be a moment old;
-//! that is why the better of two spreads a burst more evenly than the best of all.
+//! The fewest requests under way, in proportion to the share; equals take turns by it.
 
-use std::sync::Arc;
+use super::strategy::{Field, Strategy};
+use super::weighted::SmoothRoundRobin;
 
-use rand::Rng;
-
-use crate::upstream::backend::Backend;
-
-use super::weighted::Random;
-
-/// The least busy of all; among equals, each in turn.
+/// Asks everybody.
 #[derive(Debug, Default)]
 pub(super) struct LeastConnections {
-    /// Where the next search begins.
-    next: usize,
+    turns: SmoothRoundRobin,
 }
 
-impl LeastConnections {
-    pub(super) fn pick(
-        &mut self,
-        backends: &[Arc<Backend>],
-        is_usable: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let begin = self.next.min(backends.len());
-        let mut best: Option<(usize, Load)> = None;
-        for index in (begin..backends.len()).chain(0..begin) {
-            if !is_usable(index) {
-                continue;
+impl Strategy for LeastConnections {
+    fn pick(&mut self, field: &Field<'_>) -> Option<usize> {
+        let loads = (0..field.len()).filter_map(|index| Some((index, Load::of(field, index)?)));
+        let (first, least) = loads.reduce(|best, other| {
+            if other.1.is_less_than(best.1) {
+                other
+            } else {
+                best
             }
-            let load = Load::of(backends.get(index)?);
-            if best.is_none_or(|(_, least)| load.is_less_than(least)) {
-                best = Some((index, load));
-            }
-        }
-        let (index, _) = best?;
-        self.next = index + 1;
-        Some(index)
-    }
-}
-
-/// Draws two backends, by weight, and takes the less busy one.
-#[derive(Debug)]
-pub(super) struct TwoChoices {
-    random: Random,
-}
-
-impl TwoChoices {
-    pub(super) fn new(weights: &[u32]) -> TwoChoices {
-        TwoChoices {
-            random: Random::new(weights),
-        }
-    }
-
-    pub(super) fn pick(
-        &mut self,
-        backends: &[Arc<Backend>],
-        is_usable: impl Fn(usize) -> bool,
-        source: &mut impl Rng,
-    ) -> Option<usize> {
-        let first = self.random.pick(&is_usable, source)?;
-        let is_other = |index| index != first && is_usable(index);
-        let Some(second) = self.random.pick(is_other, source) else {
-            return Some(first);
+        })?;
+        let share = |index| match Load::of(field, index) {
+            Some(load) if !least.is_less_than(load) => load.share,
+            _ => 0,
         };
-        let load = |index: usize| backends.get(index).map(|backend| Load::of(backend));
-        match (load(first), load(second)) {
-            (Some(one), Some(other)) if other.is_less_than(one) => Some(second),
-            _ => Some(first),
-        }
+        // What is under way changes all the time, so that there may be nobody who has that little any more.
+        self.turns.turn(field.len(), share).or(Some(first))
     }
 }
 
-/// How busy a backend would be with one request more.
+/// How busy a backend is.
 #[derive(Debug, Clone, Copy)]
-struct Load {
-    active: u128,
-    weight: u128,
+pub(super) struct Load {
+    active: u64,
+    share: u64,
 }
 
 impl Load {
-    fn of(backend: &Backend) -> Load {
-        Load {
-            active: backend.active() as u128 + 1,
-            weight: u128::from(backend.weight),
-        }
+    /// `None`: it cannot be picked.
+    pub(super) fn of(field: &Field<'_>, index: usize) -> Option<Load> {
+        let share = field.share(index);
+        let active = field.backend(index)?.active() as u64;
+        (share > 0).then_some(Load { active, share })
     }
 
-    fn is_less_than(self, other: Load) -> bool {
-        self.active * other.weight < other.active * self.weight
+    pub(super) fn is_less_than(self, other: Load) -> bool {
+        // Shares are below 2^20, and nobody has 2^44 requests.
+        self.active.saturating_mul(other.share) < other.active.saturating_mul(self.share)
     }
 }

@@ -1,9 +1,13 @@
-//! Which backend, and which next: an iterator of leases that skips what is unhealthy, ejected or tried already.
+//! Which backend, and which next: an iterator of leases that skips what is unhealthy, ejected, full or tried already.
 //!
 //! The strategy's state sits behind one mutex per upstream, held for a pick only. What an attempt is worth is not decided
 //! here: `forward` takes the next lease, or does not.
 
+mod fastest;
+mod hash;
 mod least;
+mod random;
+mod strategy;
 mod weighted;
 
 use std::sync::Arc;
@@ -12,71 +16,67 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::config::model::Strategy;
+use crate::clock::nanos;
+use crate::config::model;
 use crate::upstream::Upstream;
-use crate::upstream::backend::Backend;
 use crate::upstream::lease::Lease;
+use crate::upstream::member::Tier;
 
-use least::{LeastConnections, TwoChoices};
-use weighted::{Random, SmoothRoundRobin};
+use fastest::Fastest;
+use hash::ConsistentHash;
+use least::LeastConnections;
+use random::{Random, TwoChoices};
+use strategy::{Field, Strategy};
+use weighted::SmoothRoundRobin;
 
 /// Picks backends for one upstream.
 #[derive(Debug)]
 pub struct Balancer {
-    state: Mutex<State>,
+    strategy: Mutex<Box<dyn Strategy>>,
 }
 
-#[derive(Debug)]
-enum State {
-    RoundRobin(SmoothRoundRobin),
-    Random(Random),
-    LeastConnections(LeastConnections),
-    TwoChoices(TwoChoices),
+/// What a request brings along that matters for the pick.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// What it is told apart by (`balance = "hash"`).
+    pub key: u64,
+    /// The backend that its client sticks to, by its place in the upstream.
+    pub stick: Option<usize>,
 }
 
 impl Balancer {
-    /// A balancer for `upstream`'s strategy and weights.
+    /// A balancer for `upstream`'s strategy and members.
     pub fn new(upstream: &Upstream) -> Balancer {
-        let weights: Vec<u32> = upstream
-            .backends
-            .iter()
-            .map(|backend| backend.weight)
-            .collect();
-        let state = match upstream.settings.balance {
-            Strategy::RoundRobin => State::RoundRobin(SmoothRoundRobin::new(&weights)),
-            Strategy::Random => State::Random(Random::new(&weights)),
-            Strategy::LeastConnections => State::LeastConnections(LeastConnections::default()),
-            Strategy::TwoChoices => State::TwoChoices(TwoChoices::new(&weights)),
+        let strategy: Box<dyn Strategy> = match upstream.settings.balance {
+            model::Strategy::RoundRobin => Box::new(SmoothRoundRobin::default()),
+            model::Strategy::Random => Box::new(Random::new(upstream)),
+            model::Strategy::LeastConnections => Box::new(LeastConnections::default()),
+            model::Strategy::TwoChoices => Box::new(TwoChoices::new(upstream)),
+            model::Strategy::Fastest => Box::new(Fastest::default()),
+            model::Strategy::Hash(_) => Box::new(ConsistentHash::new(upstream)),
         };
         Balancer {
-            state: Mutex::new(state),
+            strategy: Mutex::new(strategy),
         }
     }
 
     /// Backends of `upstream` in the order in which one exchange is to try them.
-    pub fn candidates<'a>(&'a self, upstream: &'a Arc<Upstream>) -> Candidates<'a> {
-        self.candidates_but(upstream, Tried::new())
+    pub fn candidates<'a>(&'a self, upstream: &'a Arc<Upstream>, wish: Wish) -> Candidates<'a> {
+        self.candidates_but(upstream, wish, Tried::new())
     }
 
     /// The same without those that were [tried](Candidates::into_tried).
     pub fn candidates_but<'a>(
         &'a self,
         upstream: &'a Arc<Upstream>,
+        wish: Wish,
         tried: Tried,
     ) -> Candidates<'a> {
         Candidates {
             balancer: self,
             upstream,
+            wish,
             tried,
-        }
-    }
-
-    fn pick(&self, backends: &[Arc<Backend>], is_usable: impl Fn(usize) -> bool) -> Option<usize> {
-        match &mut *self.state.lock() {
-            State::RoundRobin(state) => state.pick(is_usable),
-            State::Random(state) => state.pick(is_usable, &mut rand::rng()),
-            State::LeastConnections(state) => state.pick(backends, is_usable),
-            State::TwoChoices(state) => state.pick(backends, is_usable, &mut rand::rng()),
         }
     }
 }
@@ -86,6 +86,7 @@ impl Balancer {
 pub struct Candidates<'a> {
     balancer: &'a Balancer,
     upstream: &'a Arc<Upstream>,
+    wish: Wish,
     tried: Tried,
 }
 
@@ -95,16 +96,54 @@ pub type Tried = SmallVec<[usize; 4]>;
 impl Candidates<'_> {
     /// The next one, at a moment that is known already.
     pub fn next_at(&mut self, now: Instant) -> Option<Lease> {
-        let is_usable =
-            |index: usize| !self.tried.contains(&index) && self.upstream.skip(index, now).is_none();
-        let index = self.balancer.pick(&self.upstream.backends, is_usable)?;
-        self.tried.push(index);
-        Lease::new(self.upstream, index)
+        if let Some(lease) = self.stick(now) {
+            return Some(lease);
+        }
+        for tier in [Tier::Primary, Tier::Backup] {
+            if let Some(lease) = self.lease(tier, now) {
+                return Some(lease);
+            }
+        }
+        // Not for a retry: others are usable, and have had their turn.
+        if self.upstream.has_usable(now) {
+            return None;
+        }
+        self.lease(Tier::Ejected, now)
     }
 
     /// The backends that were given.
     pub fn into_tried(self) -> Tried {
         self.tried
+    }
+
+    /// The backend that the client sticks to, at the first try.
+    fn stick(&mut self, now: Instant) -> Option<Lease> {
+        let index = self.wish.stick.take()?;
+        let member = self.upstream.members.get(index)?;
+        if self.tried.contains(&index) || !member.welcomes_back(now) {
+            return None;
+        }
+        let lease = Lease::new(self.upstream, index, Tier::Primary, now)?;
+        self.tried.push(index);
+        Some(lease)
+    }
+
+    fn lease(&mut self, tier: Tier, now: Instant) -> Option<Lease> {
+        loop {
+            let field = Field {
+                upstream: self.upstream,
+                tier,
+                tried: &self.tried,
+                now: nanos(now),
+                key: self.wish.key,
+            };
+            let index = self.balancer.strategy.lock().pick(&field)?;
+            self.tried.push(index);
+            // It may have got its last request in this very moment.
+            if let Some(lease) = Lease::new(self.upstream, index, tier, now) {
+                return Some(lease);
+            }
+        }
     }
 }
 

@@ -1,90 +1,41 @@
-//! Smooth weighted round robin and weighted random. Pure but for the random source that is passed in.
+//! Smooth weighted round robin.
 
-use rand::{Rng, RngExt};
+use super::strategy::{Field, Strategy};
 
-/// Smooth weighted round robin: every pick adds its weight to each usable backend's credit, takes the largest credit, and
-/// subtracts the sum of the usable weights from the winner. With weights 5, 1, 1 it gives A A B A C A A, not A A A A A B C.
-#[derive(Debug)]
+/// Every pick adds its share to each usable backend's credit, takes the largest credit, and subtracts the sum of the usable
+/// shares from the winner. With weights 5, 1, 1 it gives A A B A C A A, not A A A A A B C.
+#[derive(Debug, Default)]
 pub(super) struct SmoothRoundRobin {
-    backends: Vec<Credit>,
-}
-
-#[derive(Debug)]
-struct Credit {
-    weight: i64,
-    credit: i64,
+    credits: Vec<i64>,
 }
 
 impl SmoothRoundRobin {
-    pub(super) fn new(weights: &[u32]) -> SmoothRoundRobin {
-        let backends = weights
-            .iter()
-            .map(|weight| Credit {
-                weight: i64::from(*weight),
-                credit: 0,
-            })
-            .collect();
-        SmoothRoundRobin { backends }
-    }
-
-    pub(super) fn pick(&mut self, is_usable: impl Fn(usize) -> bool) -> Option<usize> {
+    /// Takes turns among those of `len` members that have a share.
+    pub(super) fn turn(&mut self, len: usize, share: impl Fn(usize) -> u64) -> Option<usize> {
+        self.credits.resize(len, 0);
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;
-        for (index, backend) in self
-            .backends
-            .iter_mut()
-            .enumerate()
-            .filter(|(index, _)| is_usable(*index))
-        {
-            total += backend.weight;
-            backend.credit += backend.weight;
-            if best.is_none_or(|(_, credit)| backend.credit > credit) {
-                best = Some((index, backend.credit));
+        for (index, credit) in self.credits.iter_mut().enumerate() {
+            let share = i64::try_from(share(index)).unwrap_or(i64::MAX);
+            if share == 0 {
+                continue;
+            }
+            total += share;
+            *credit += share;
+            if best.is_none_or(|(_, most)| *credit > most) {
+                best = Some((index, *credit));
             }
         }
         let (winner, _) = best?;
-        if let Some(backend) = self.backends.get_mut(winner) {
-            backend.credit -= total;
+        if let Some(credit) = self.credits.get_mut(winner) {
+            *credit -= total;
         }
         Some(winner)
     }
 }
 
-/// Each usable backend with a probability in proportion to its weight.
-#[derive(Debug)]
-pub(super) struct Random {
-    weights: Vec<u64>,
-}
-
-impl Random {
-    pub(super) fn new(weights: &[u32]) -> Random {
-        Random {
-            weights: weights.iter().copied().map(u64::from).collect(),
-        }
-    }
-
-    pub(super) fn pick(
-        &mut self,
-        is_usable: impl Fn(usize) -> bool,
-        source: &mut impl Rng,
-    ) -> Option<usize> {
-        let usable = || {
-            self.weights
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| is_usable(*index))
-        };
-        let total: u64 = usable().map(|(_, weight)| *weight).sum();
-        if total == 0 {
-            return None;
-        }
-        let mut point = source.random_range(0..total);
-        for (index, weight) in usable() {
-            if point < *weight {
-                return Some(index);
-            }
-            point -= weight;
-        }
-        None
+impl Strategy for SmoothRoundRobin {
+    fn pick(&mut self, field: &Field<'_>) -> Option<usize> {
+        self.turn(field.len(), |index| field.share(index))
     }
 }

@@ -122,6 +122,7 @@ pub(crate) fn read(origin: &str, variables: &Variables, report: &Report) -> Conf
             attempts: variables.integer("MAX_RETRIES", report),
             // The form's origin also retries when a backend is slow.
             slow: Some(At::new(true, place)),
+            ..RetryFile::default()
         },
         timeouts: TimeoutsFile {
             connect: variables.seconds("REQUEST_TIMEOUT_CONNECT", report),

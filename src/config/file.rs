@@ -125,7 +125,12 @@ pub(crate) struct UpstreamFile {
     pub(crate) place: Place,
     pub(crate) name: Written<String>,
     pub(crate) balance: Written<String>,
+    pub(crate) hash_key: Written<String>,
     pub(crate) backends: Written<Vec<BackendFile>>,
+    pub(crate) slow_start: Written<Duration>,
+    pub(crate) max_connections: Written<i64>,
+    pub(crate) max_wait: Written<Duration>,
+    pub(crate) sticky: Option<StickyFile>,
     pub(crate) health: HealthFile,
     pub(crate) ejection: EjectionFile,
     pub(crate) retry: RetryFile,
@@ -139,8 +144,19 @@ pub(crate) struct BackendFile {
     pub(crate) id: Written<String>,
     pub(crate) url: Written<String>,
     pub(crate) weight: Written<i64>,
+    pub(crate) backup: Written<bool>,
+    pub(crate) max_connections: Written<i64>,
     /// What was written is a problem that is already reported.
     pub(crate) broken: bool,
+}
+
+/// `[upstream.sticky]`.
+#[derive(Debug, Default)]
+pub(crate) struct StickyFile {
+    pub(crate) cookie: Written<String>,
+    pub(crate) secret: Written<Secret>,
+    pub(crate) max_age: Written<Duration>,
+    pub(crate) secure: Written<bool>,
 }
 
 /// `[upstream.health]`.
@@ -164,6 +180,10 @@ pub(crate) struct EjectionFile {
     pub(crate) window: Written<Duration>,
     pub(crate) cooldown: Written<Duration>,
     pub(crate) max_cooldown: Written<Duration>,
+    pub(crate) error_percent: Written<i64>,
+    pub(crate) min_requests: Written<i64>,
+    pub(crate) slow_factor: Written<i64>,
+    pub(crate) slow_floor: Written<Duration>,
 }
 
 /// `[upstream.retry]`.
@@ -171,6 +191,9 @@ pub(crate) struct EjectionFile {
 pub(crate) struct RetryFile {
     pub(crate) attempts: Written<i64>,
     pub(crate) slow: Written<bool>,
+    pub(crate) budget_percent: Written<i64>,
+    pub(crate) budget_floor: Written<i64>,
+    pub(crate) hedge: Written<bool>,
 }
 
 /// `[upstream.timeouts]`.

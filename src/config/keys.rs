@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 15] = [
+pub(crate) const TABLES: [(&str, &[&str]); 16] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -68,10 +68,28 @@ pub(crate) const TABLES: [(&str, &[&str]); 15] = [
     (
         "upstream",
         &[
-            "name", "balance", "backends", "health", "ejection", "retry", "timeouts",
+            "name",
+            "balance",
+            "hash_key",
+            "backends",
+            "slow_start",
+            "max_connections",
+            "max_wait",
+            "sticky",
+            "health",
+            "ejection",
+            "retry",
+            "timeouts",
         ],
     ),
-    ("upstream.backends", &["id", "url", "weight"]),
+    (
+        "upstream.backends",
+        &["id", "url", "weight", "backup", "max_connections"],
+    ),
+    (
+        "upstream.sticky",
+        &["cookie", "secret", "secret_file", "max_age", "secure"],
+    ),
     (
         "upstream.health",
         &[
@@ -88,9 +106,27 @@ pub(crate) const TABLES: [(&str, &[&str]); 15] = [
     ),
     (
         "upstream.ejection",
-        &["failures", "window", "cooldown", "max_cooldown"],
+        &[
+            "failures",
+            "window",
+            "cooldown",
+            "max_cooldown",
+            "error_percent",
+            "min_requests",
+            "slow_factor",
+            "slow_floor",
+        ],
     ),
-    ("upstream.retry", &["attempts", "slow"]),
+    (
+        "upstream.retry",
+        &[
+            "attempts",
+            "slow",
+            "budget_percent",
+            "budget_floor",
+            "hedge",
+        ],
+    ),
     (
         "upstream.timeouts",
         &["connect", "response", "idle", "total"],
@@ -117,7 +153,7 @@ const ABSENT: [(&str, &[&str], &str); 8] = [
     ("", &["access_log"], LATER),
     ("server", &["tls"], LATER),
     ("server.listen", &["tls"], LATER),
-    ("upstream", &["tls", "sticky", "discovery"], LATER),
+    ("upstream", &["tls", "discovery"], LATER),
     ("upstream.backends", &["tls"], LATER),
     (
         "route",
@@ -197,7 +233,7 @@ mod tests {
         );
         assert_eq!(
             unknown("upstream.retry", "zebra").1,
-            "the keys here are: `attempts`, `slow`"
+            "the keys here are: `attempts`, `slow`, `budget_percent`, `budget_floor`, `hedge`"
         );
         assert_eq!(
             unknown("server.listen", "tls").0,

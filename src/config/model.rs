@@ -4,6 +4,7 @@
 //! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
 
 mod address;
+mod balance;
 mod key;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use super::secret::Secret;
 
 pub use address::{Address, BackendAddress, Listen};
+pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use key::{Key, hash};
 
 /// Everything a running tollgate was told.
@@ -172,8 +174,14 @@ pub struct Upstream {
     pub name: String,
     /// Default round robin.
     pub balance: Strategy,
-    /// Never empty; ids are unique within the upstream.
+    /// Ids are unique within the upstream.
     pub backends: Vec<Backend>,
+    /// How long a backend that joins or comes back takes to get its whole share; zero: it gets it at once. Default zero.
+    pub slow_start: Duration,
+    /// How long a request waits while every backend has as many requests as it may have (`max_connections`). Default 1 s.
+    pub max_wait: Duration,
+    /// `[upstream.sticky]`; none: no stickiness.
+    pub sticky: Option<Sticky>,
     /// `[upstream.health]`.
     pub health: Health,
     /// `[upstream.ejection]`.
@@ -182,30 +190,6 @@ pub struct Upstream {
     pub retry: Retry,
     /// `[upstream.timeouts]`.
     pub timeouts: UpstreamTimeouts,
-}
-
-/// How the next backend is picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strategy {
-    /// Smooth weighted round robin.
-    RoundRobin,
-    /// Weighted random.
-    Random,
-    /// The fewest requests under way for the weight.
-    LeastConnections,
-    /// The less busy of two that are drawn by weight.
-    TwoChoices,
-}
-
-/// One server of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// As given, else `host:port` or `unix:PATH`.
-    pub id: String,
-    /// Where it listens.
-    pub at: BackendAddress,
-    /// Share of the traffic, 1 to 1000. Default 1.
-    pub weight: u32,
 }
 
 /// `[upstream.health]`: active probes.
@@ -229,28 +213,6 @@ pub struct Health {
     pub expect_body: Option<String>,
     /// While down, the interval doubles with every probe up to this. Default 30 s.
     pub max_interval: Duration,
-}
-
-/// `[upstream.ejection]`: judged from live traffic.
-#[derive(Debug, Clone, Copy)]
-pub struct Ejection {
-    /// Failures within `window` that eject a backend; 0 = never. Default 3.
-    pub failures: u32,
-    /// Default 10 s.
-    pub window: Duration,
-    /// First time out of the rotation; doubles with each ejection in a row. Default 10 s.
-    pub cooldown: Duration,
-    /// Bound of that doubling; never below `cooldown`. Default 60 s.
-    pub max_cooldown: Duration,
-}
-
-/// `[upstream.retry]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Retry {
-    /// Attempts after the first. Default 2.
-    pub attempts: u32,
-    /// Also retry idempotent requests when a backend is too slow to answer. Default false.
-    pub slow: bool,
 }
 
 /// `[upstream.timeouts]`.

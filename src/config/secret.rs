@@ -19,6 +19,11 @@ impl Secret {
         self.0.is_empty()
     }
 
+    /// For those who compute with it; never to be shown.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Compares in time that depends on the lengths only.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(candidate).into()

@@ -6,7 +6,8 @@ use toml::de::DeTable;
 
 use super::file::{
     AdminFile, BackendFile, ClientTimeoutsFile, ConfigFile, EjectionFile, HealthFile, LimitsFile,
-    ListenFile, LogFile, RetryFile, RouteFile, ServerFile, TimeoutsFile, UpstreamFile, Written,
+    ListenFile, LogFile, RetryFile, RouteFile, ServerFile, StickyFile, TimeoutsFile, UpstreamFile,
+    Written,
 };
 use super::reader::{Document, Item, Table};
 use super::report::At;
@@ -188,7 +189,14 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
         place: table.place,
         name: table.string("name"),
         balance: table.string("balance"),
+        hash_key: table.string("hash_key"),
         backends: backends(table),
+        slow_start: table.duration("slow_start"),
+        max_connections: table.integer("max_connections"),
+        max_wait: table.duration("max_wait"),
+        sticky: table
+            .table("sticky", "upstream.sticky")
+            .map(|table| sticky(&table)),
         health: table
             .table("health", "upstream.health")
             .map(|table| health(&table))
@@ -200,6 +208,10 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
                 window: table.duration("window"),
                 cooldown: table.duration("cooldown"),
                 max_cooldown: table.duration("max_cooldown"),
+                error_percent: table.integer("error_percent"),
+                min_requests: table.integer("min_requests"),
+                slow_factor: table.integer("slow_factor"),
+                slow_floor: table.duration("slow_floor"),
             })
             .unwrap_or_default(),
         retry: table
@@ -207,6 +219,9 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
             .map(|table| RetryFile {
                 attempts: table.integer("attempts"),
                 slow: table.boolean("slow"),
+                budget_percent: table.integer("budget_percent"),
+                budget_floor: table.integer("budget_floor"),
+                hedge: table.boolean("hedge"),
             })
             .unwrap_or_default(),
         timeouts: table
@@ -218,6 +233,16 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
                 total: table.duration("total"),
             })
             .unwrap_or_default(),
+    }
+}
+
+fn sticky(table: &Table<'_>) -> StickyFile {
+    let secret = secret_source::find(table, "secret", "secret_file", "TOLLGATE_STICKY_SECRET");
+    StickyFile {
+        cookie: table.string("cookie"),
+        secret: secret.ok().flatten(),
+        max_age: table.duration("max_age"),
+        secure: table.boolean("secure"),
     }
 }
 
@@ -238,6 +263,8 @@ fn backend(item: &Item<'_>) -> BackendFile {
             backend.id = table.string("id");
             backend.url = table.string("url");
             backend.weight = table.integer("weight");
+            backend.backup = table.boolean("backup");
+            backend.max_connections = table.integer("max_connections");
             backend.broken = table.item("url").is_some() && backend.url.is_none();
         }
     } else {

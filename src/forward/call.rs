@@ -223,14 +223,11 @@ mod tests {
 
     #[test]
     fn the_time_of_the_client_moves_the_deadline() {
-        let backend = model::Backend {
-            id: "b".into(),
-            at: model::BackendAddress::Tcp {
-                host: "127.0.0.1".into(),
-                port: 1,
-            },
-            weight: 1,
+        let at = model::BackendAddress::Tcp {
+            host: "127.0.0.1".into(),
+            port: 1,
         };
+        let backend = model::Backend::new("b", at);
         let timeouts = UpstreamTimeouts {
             connect: Duration::ZERO,
             response: Duration::ZERO,

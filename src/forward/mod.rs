@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use crate::error::Cause;
 use crate::message::head::Answer;
 use crate::socket::Socket;
-use crate::upstream::ejection::Ejected;
+use crate::upstream::breaker::Ejected;
 use crate::upstream::lease::Lease;
 
 pub use attempt::Client;
@@ -113,9 +113,13 @@ pub fn send(
         });
         let failed = match attempt::run(client, outbound, body, &call) {
             Ok(answered) => {
-                let duration = started.elapsed();
-                lease.record_answer(duration);
-                attempts.push(note(&lease, None, duration, answered.is_reused));
+                let now = Instant::now();
+                let duration = now.saturating_duration_since(started);
+                let is_error = answered.answer.head.status.is_server_error();
+                attempts.push(Attempt {
+                    ejected: lease.record_answer(is_error, duration, now),
+                    ..note(&lease, None, duration, answered.is_reused)
+                });
                 return Ok(Forwarded {
                     answer: answered.answer,
                     upgraded: answered.upgraded,
@@ -130,7 +134,7 @@ pub fn send(
         match next {
             Next::FreshConnection => is_fresh = true,
             Next::OtherBackend if retries < lease.upstream().settings.retry.attempts => {
-                let Some(other) = leases.next() else {
+                let Some(other) = retry(&lease, leases) else {
                     return Err(GaveUp { cause });
                 };
                 lease = other;
@@ -141,6 +145,18 @@ pub fn send(
         }
         body.rewind();
     }
+}
+
+/// Where it is tried again, if there is another backend, and the upstream's budget allows for it.
+fn retry(failed: &Lease, leases: &mut dyn Iterator<Item = Lease>) -> Option<Lease> {
+    if failed.upstream().withdraw_retry(Instant::now()) {
+        return leases.next();
+    }
+    log::debug!(
+        "upstream {}: no retry, its budget is used up",
+        failed.upstream().name
+    );
+    None
 }
 
 fn judge(
@@ -178,7 +194,7 @@ fn record(failed: &Failed, next: Next, lease: &Lease, started: Instant) -> Attem
     };
     let is_backends_fault = next != Next::FreshConnection && cause != Cause::Internal;
     let ejected = if is_backends_fault {
-        lease.record_failure(now)
+        lease.record_failure(duration, now)
     } else {
         None
     };

@@ -18,6 +18,7 @@ use crate::message::framing::Framing;
 use crate::message::head::{BodyLength, RequestHead, Version};
 use crate::message::target::Target;
 use crate::upstream::Upstream;
+use crate::upstream::member::Tier;
 
 /// Both ends read and write at once.
 trait Stream: Read + Write + Send {}
@@ -68,19 +69,14 @@ fn over_unix(scripts: &'static [Script]) -> Scripted {
 }
 
 fn upstream(at: BackendAddress) -> Arc<Upstream> {
-    let text = "[[upstream]]\nname = \"u\"\nbackends = [\"http://127.0.0.1:1\"]";
-    let mut settings = crate::config::load_str("test", text)
-        .unwrap()
-        .config
-        .upstreams
-        .remove(0);
-    settings.backends = vec![model::Backend {
-        id: "b".into(),
-        at,
-        weight: 1,
-    }];
-    settings.timeouts.response = Duration::from_secs(20);
-    Arc::new(Upstream::new(&settings))
+    Upstream::adjusted(|settings| {
+        settings.backends = vec![model::Backend::new("b", at)];
+        settings.timeouts.response = Duration::from_secs(20);
+    })
+}
+
+fn lease(upstream: &Arc<Upstream>) -> Option<Lease> {
+    Lease::new(upstream, 0, Tier::Primary, Instant::now())
 }
 
 impl Scripted {
@@ -102,7 +98,7 @@ impl Scripted {
         let outbound = Outbound::prepare(&head, "/", hop, request.upgrade);
         let mut source = request.body.as_bytes();
         let mut body = RequestBody::new(&mut source, outbound.framing(), 1 << 20).at_hand(true);
-        let mut leases = std::iter::repeat_with(|| Lease::new(&self.upstream, 0).unwrap());
+        let mut leases = std::iter::repeat_with(|| lease(&self.upstream).unwrap());
         let mut attempts = Attempts::new();
         let result = send(
             &Client::new(),
@@ -128,7 +124,7 @@ impl Scripted {
     }
 
     fn idle(&self) -> usize {
-        self.upstream.backends[0].idle.len()
+        self.upstream.members[0].backend.idle.len()
     }
 
     fn done(self) {
@@ -533,7 +529,7 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
     let outbound = Outbound::prepare(&head, "/", hop, false);
     let mut source = io::repeat(b'x');
     let mut body = RequestBody::new(&mut source, outbound.framing(), u64::MAX);
-    let mut leases = Lease::new(&backend.upstream, 0).into_iter();
+    let mut leases = lease(&backend.upstream).into_iter();
     let result = send(
         &client,
         &outbound,

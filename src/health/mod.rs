@@ -7,7 +7,6 @@ mod line;
 mod probe;
 mod threshold;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -20,6 +19,7 @@ use crate::config::model;
 use crate::drain::Drain;
 use crate::upstream::Upstream;
 use crate::upstream::backend::Backend;
+use crate::upstream::fleet::Fleet;
 use crate::upstream::health::{Health, ProbeReport, Status};
 
 use probe::Outcome;
@@ -28,10 +28,11 @@ use threshold::Threshold;
 /// The thread wakes at least this often, to notice ejections that end and a drain that stops it.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Index of the upstream and of the backend in it.
-type Key = (usize, usize);
+/// Outcomes of probes that may wait to be looked at.
+const OUTCOMES: usize = 64;
 
 struct Watched {
+    number: u64,
     backend: Arc<Backend>,
     upstream: Arc<str>,
     settings: model::Health,
@@ -40,50 +41,47 @@ struct Watched {
     is_running: bool,
 }
 
-/// Starts the health thread over all backends. Upstreams with probes switched off are left alone.
+/// What is probed, brought up to date whenever the fleet changes.
+struct Round {
+    fleet: Fleet,
+    seen: Arc<[Arc<Upstream>]>,
+    watched: Vec<Watched>,
+    /// Probes are told apart by this: a backend may leave while its probe is under way.
+    last_number: u64,
+}
+
+/// Starts the health thread over all backends of the fleet. Upstreams with probes switched off are left alone.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn spawn(upstreams: &[Arc<Upstream>], drain: Drain) -> io::Result<JoinHandle<()>> {
-    let now = Instant::now();
-    let mut watched = HashMap::new();
-    let mut all = Vec::new();
-    for (group, upstream) in upstreams.iter().enumerate() {
-        for (index, backend) in upstream.backends.iter().enumerate() {
-            all.push((upstream.name.clone(), Arc::clone(backend)));
-            let settings = upstream.settings.health.clone();
-            if settings.enabled {
-                let entry = Watched {
-                    backend: Arc::clone(backend),
-                    upstream: upstream.name.clone(),
-                    threshold: Threshold::new(settings.fall, settings.rise),
-                    settings,
-                    due: now,
-                    is_running: false,
-                };
-                watched.insert((group, index), entry);
-            }
-        }
-    }
+pub fn spawn(fleet: Fleet, drain: Drain) -> io::Result<JoinHandle<()>> {
+    let mut round = Round {
+        seen: fleet.upstreams(),
+        fleet,
+        watched: Vec::new(),
+        last_number: 0,
+    };
+    round.renew();
     thread::Builder::new()
         .name("health".into())
-        .spawn(move || run(watched, &all, &drain))
+        .spawn(move || run(round, &drain))
 }
 
-fn run(mut watched: HashMap<Key, Watched>, all: &[(Arc<str>, Arc<Backend>)], drain: &Drain) {
-    // At most one probe per backend is ever under way, so no probe waits to tell its outcome.
-    let (sender, results) = bounded(watched.len().max(1));
+fn run(mut round: Round, drain: &Drain) {
+    let (sender, results) = bounded(OUTCOMES);
     while !drain.is_stopped() {
+        round.follow();
         let now = Instant::now();
-        for (key, entry) in &mut watched {
+        for entry in &mut round.watched {
             if entry.due <= now && !entry.is_running {
-                entry.is_running = launch(*key, entry, &sender);
+                entry.is_running = launch(entry, &sender);
                 entry.due = now + entry.settings.interval;
             }
         }
-        announce_returns(all, now);
-        let next = watched
-            .values()
+        announce_returns(&round.seen);
+        let next = round
+            .watched
+            .iter()
             .filter(|entry| !entry.is_running)
             .map(|entry| entry.due)
             .min();
@@ -91,8 +89,9 @@ fn run(mut watched: HashMap<Key, Watched>, all: &[(Arc<str>, Arc<Backend>)], dra
             .map_or(GLANCE, |due| due.saturating_duration_since(now))
             .min(GLANCE);
         match results.recv_timeout(pause) {
-            Ok((key, outcome)) => {
-                if let Some(entry) = watched.get_mut(&key) {
+            Ok((number, outcome)) => {
+                let mut watched = round.watched.iter_mut();
+                if let Some(entry) = watched.find(|entry| entry.number == number) {
                     entry.is_running = false;
                     conclude(entry, &outcome);
                 }
@@ -103,8 +102,55 @@ fn run(mut watched: HashMap<Key, Watched>, all: &[(Arc<str>, Arc<Backend>)], dra
     }
 }
 
+impl Round {
+    fn follow(&mut self) {
+        let upstreams = self.fleet.upstreams();
+        if !Arc::ptr_eq(&upstreams, &self.seen) {
+            self.seen = upstreams;
+            self.renew();
+        }
+    }
+
+    /// Takes in who is new and lets go of who has left; who stays goes on as before.
+    fn renew(&mut self) {
+        let mut before = std::mem::take(&mut self.watched);
+        for upstream in self.seen.iter() {
+            let settings = &upstream.settings.health;
+            for backend in upstream.backends() {
+                let known = before
+                    .iter()
+                    .position(|entry| Arc::ptr_eq(&entry.backend, backend))
+                    .map(|place| before.swap_remove(place));
+                match known {
+                    Some(mut entry) if settings.enabled => {
+                        entry.threshold.adjust(settings.fall, settings.rise);
+                        entry.settings = settings.clone();
+                        self.watched.push(entry);
+                    }
+                    // What probes found is worth nothing when nobody looks any more.
+                    Some(entry) => entry.backend.set_health(Health::default()),
+                    None if settings.enabled => {
+                        self.last_number += 1;
+                        self.watched.push(Watched {
+                            number: self.last_number,
+                            backend: Arc::clone(backend),
+                            upstream: Arc::clone(&upstream.name),
+                            threshold: Threshold::new(settings.fall, settings.rise),
+                            settings: settings.clone(),
+                            due: Instant::now(),
+                            is_running: false,
+                        });
+                    }
+                    None => (),
+                }
+            }
+        }
+    }
+}
+
 /// Starts one probe. False when there is no thread for it now; it stays due.
-fn launch(key: Key, entry: &Watched, results: &Sender<(Key, Outcome)>) -> bool {
+fn launch(entry: &Watched, results: &Sender<(u64, Outcome)>) -> bool {
+    let number = entry.number;
     let (backend, settings, results) = (
         Arc::clone(&entry.backend),
         entry.settings.clone(),
@@ -113,7 +159,7 @@ fn launch(key: Key, entry: &Watched, results: &Sender<(Key, Outcome)>) -> bool {
     let work = move || {
         let outcome = probe::run(&backend, &settings);
         // The health thread is gone when tollgate ends; nobody wants to know then.
-        let _ = results.send((key, outcome));
+        let _ = results.send((number, outcome));
     };
     thread::Builder::new()
         .name("probe".into())
@@ -174,13 +220,11 @@ fn pause(entry: &Watched) -> Duration {
     base.mul_f64(rand::rng().random_range(0.9..=1.1))
 }
 
-fn announce_returns(all: &[(Arc<str>, Arc<Backend>)], now: Instant) {
-    for (upstream, backend) in all {
-        if backend.take_return(now) {
-            log::info!(
-                "backend {upstream}/{} is back in the rotation: its ejection has ended",
-                backend.id
-            );
+fn announce_returns(upstreams: &[Arc<Upstream>]) {
+    for upstream in upstreams {
+        for backend in upstream.backends().filter(|one| one.take_return()) {
+            let (name, id) = (&upstream.name, &backend.id);
+            log::info!("backend {name}/{id} is back in the rotation: its ejection has ended");
         }
     }
 }

@@ -154,11 +154,7 @@ mod tests {
     }
 
     fn backend(at: model::BackendAddress) -> Backend {
-        Backend::new(&model::Backend {
-            id: "b".into(),
-            at,
-            weight: 1,
-        })
+        Backend::new(&model::Backend::new("b", at))
     }
 
     fn settings(adjust: impl FnOnce(&mut Health)) -> Health {

@@ -28,6 +28,11 @@ impl Threshold {
         }
     }
 
+    /// From now on these decide.
+    pub(super) fn adjust(&mut self, fall: u32, rise: u32) {
+        (self.fall, self.rise) = (fall, rise);
+    }
+
     pub(super) fn status(&self) -> Status {
         self.status
     }

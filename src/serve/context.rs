@@ -19,7 +19,7 @@ use crate::logging::access::{self, AccessRecord};
 use crate::message::forwarded::{Client, Hop};
 use crate::message::head::RequestHead;
 use crate::respond::{Break, End};
-use crate::upstream::ejection::Ejected;
+use crate::upstream::breaker::Ejected;
 
 use super::snapshot::Snapshot;
 
@@ -146,6 +146,11 @@ impl Context {
         self.started
     }
 
+    /// How long it has been here.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     pub(super) fn hop(&self) -> Hop<'_> {
         Hop {
             peer: self.peer.ip(),
@@ -238,8 +243,9 @@ impl Drop for Context {
 /// Tells that a backend has left the rotation.
 pub(super) fn log_ejection(backend: &str, ejected: Ejected) {
     log::warn!(
-        "backend {backend} ejected for {} s",
-        ejected.cooldown.as_secs_f32()
+        "backend {backend} ejected for {} s: {}",
+        ejected.cooldown.as_secs_f32(),
+        ejected.reason.as_str()
     );
 }
 

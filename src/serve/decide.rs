@@ -189,20 +189,15 @@ fn check_candidates(
     let Some(group) = snapshot.groups.get(index) else {
         return Err(Refusal::new(Cause::Internal));
     };
-    let mut is_any_usable = false;
-    for backend in &group.upstream.backends {
-        let skip = backend.skip(now);
-        is_any_usable |= skip.is_none();
-        trace.step(|| {
-            let name = format!("{}/{}", group.upstream.name, backend.id);
-            Step::Candidate {
-                name,
-                weight: backend.weight,
-                skip,
-            }
+    for member in &group.upstream.members {
+        trace.step(|| Step::Candidate {
+            name: format!("{}/{}", group.upstream.name, member.backend.id),
+            weight: member.settings.weight,
+            is_backup: member.settings.is_backup,
+            skip: member.skip(now),
         });
     }
-    if is_any_usable {
+    if group.upstream.can_serve(now) {
         Ok(())
     } else {
         Err(Refusal::new(Cause::NoBackend))

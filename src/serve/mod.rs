@@ -9,6 +9,7 @@ pub mod decide;
 mod pass;
 mod pool;
 pub mod snapshot;
+mod sticky;
 pub mod trace;
 mod upgrade;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::admit::Refusal;
@@ -25,12 +27,13 @@ use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::{BodyFault, Exchange, HeadFault, Intake, Sideline};
 use crate::tunnel::Tunnels;
+use crate::upstream::fleet::Fleet;
 use crate::upstream::watch::Watch;
 
 use context::Context;
 use crew::{Crew, Reply};
-use decide::{Plan, Verdict, decide};
-use pass::{Job, Tools};
+use decide::{Verdict, decide};
+use pass::{Decided, Job, Tools};
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
 use trace::NoTrace;
@@ -40,7 +43,9 @@ pub use pool::Load;
 /// Everything behind the traffic listeners.
 pub struct Corridor {
     this: Weak<Corridor>,
-    snapshot: Arc<Snapshot>,
+    /// What requests that come now are decided by; those that came before keep theirs.
+    snapshot: ArcSwap<Snapshot>,
+    fleet: Fleet,
     pool: Pool<Box<Job>>,
     watch: Watch<Box<Job>>,
     /// Those who wait for backends, until a listener's thread looks after them.
@@ -81,7 +86,8 @@ impl Corridor {
         let crew = Crew::start()?;
         Ok(Arc::new_cyclic(|this| Corridor {
             this: Weak::clone(this),
-            snapshot,
+            fleet: Fleet::new(snapshot.upstreams()),
+            snapshot: ArcSwap::new(snapshot),
             pool,
             watch,
             sideline: Mutex::new(sideline),
@@ -90,6 +96,22 @@ impl Corridor {
             tunnels,
             drain: drain.clone(),
         }))
+    }
+
+    /// What requests that come now are decided by.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Requests that come from now on are decided by `snapshot`.
+    pub fn replace(&self, snapshot: Arc<Snapshot>) {
+        self.fleet.replace(snapshot.upstreams());
+        self.snapshot.store(snapshot);
+    }
+
+    /// The upstreams as they are at any time.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// Workers and queue right now.
@@ -121,8 +143,14 @@ impl Corridor {
     }
 
     /// Gives the exchange, complete since that moment, to the workers.
-    fn dispatch(&self, exchange: Box<dyn Exchange>, context: Context, plan: Plan, since: Instant) {
-        let job = Job::new(exchange, context, plan, Arc::clone(&self.snapshot), since);
+    fn dispatch(
+        &self,
+        exchange: Box<dyn Exchange>,
+        context: Context,
+        decided: Decided,
+        since: Instant,
+    ) {
+        let job = Job::new(exchange, context, decided, since);
         if let Err(Rejected(job)) = self.pool.submit(job, since) {
             self.refuse_job(job);
         }
@@ -132,17 +160,17 @@ impl Corridor {
         &self,
         exchange: Box<dyn Exchange>,
         mut context: Context,
-        plan: Plan,
+        decided: Decided,
         result: Result<(), BodyFault>,
     ) {
         match result {
-            Ok(()) => self.dispatch(exchange, context, plan, Instant::now()),
+            Ok(()) => self.dispatch(exchange, context, decided, Instant::now()),
             Err(BodyFault::Left) => {
                 context.abandoned();
                 exchange.abandon();
             }
             Err(fault) => {
-                let refusal = pass::refusal(fault.into(), plan.max_body);
+                let refusal = pass::refusal(fault.into(), decided.plan.max_body);
                 self.reply(exchange, context, Reply::Refuse(refusal));
             }
         }
@@ -170,12 +198,13 @@ impl Corridor {
 
 impl Intake for Corridor {
     fn take(&self, exchange: Box<dyn Exchange>) {
-        let mut context = Context::new(&*exchange, &self.snapshot);
+        let snapshot = self.snapshot();
+        let mut context = Context::new(&*exchange, &snapshot);
         // Before the phase is read: either this sees that the proxy is draining, or the drain sees this.
         context.enter(&self.drain);
         let decision = decide(
             exchange.head(),
-            &self.snapshot,
+            &snapshot,
             self.drain.phase(),
             context.started(),
             &mut NoTrace,
@@ -185,22 +214,23 @@ impl Intake for Corridor {
         match decision.verdict {
             Verdict::Refuse(refusal) => self.reply(exchange, context, Reply::Refuse(refusal)),
             Verdict::Health(kind) => {
-                let upstreams = self.snapshot.upstreams();
+                let upstreams = snapshot.upstreams();
                 self.reply(exchange, context, Reply::Health { kind, upstreams });
             }
             Verdict::Forward(plan) if exchange.head().framing.has_body() => {
                 // The client's body may take its time: no worker waits for it.
                 let corridor = Weak::clone(&self.this);
                 let limit = plan.max_body;
+                let decided = Decided { plan, snapshot };
                 let then = move |exchange, result| match corridor.upgrade() {
-                    Some(corridor) => corridor.gathered(exchange, context, plan, result),
+                    Some(corridor) => corridor.gathered(exchange, context, decided, result),
                     None => Exchange::abandon(exchange),
                 };
                 exchange.gather(limit, Box::new(then));
             }
             Verdict::Forward(plan) => {
                 let since = context.started();
-                self.dispatch(exchange, context, plan, since);
+                self.dispatch(exchange, context, Decided { plan, snapshot }, since);
             }
         }
     }
@@ -210,7 +240,7 @@ impl Intake for Corridor {
     }
 
     fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault) {
-        let context = Context::new(&*exchange, &self.snapshot);
+        let context = Context::new(&*exchange, &self.snapshot.load());
         let refusal = Refusal::with(fault.cause, fault.message);
         self.reply(exchange, context, Reply::Refuse(refusal));
     }

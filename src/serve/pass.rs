@@ -10,11 +10,11 @@ use std::time::Instant;
 use http::Method;
 
 use crate::admit::{self, Refusal};
-use crate::balance::Tried;
+use crate::balance::{Tried, Wish};
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::Exchange;
-use crate::forward::{self, Client, Forwarded, Launched, Outbound, RequestBody};
+use crate::forward::{self, Client, Forwarded, GaveUp, Launched, Outbound, RequestBody};
 use crate::respond::{self, Break, Page};
 use crate::tunnel::{Place, Tunnels};
 use crate::upstream::lease::Lease;
@@ -23,7 +23,8 @@ use crate::upstream::watch::Watch;
 use super::context::{self, Context};
 use super::decide::Plan;
 use super::pool::Ran;
-use super::snapshot::Snapshot;
+use super::snapshot::{Group, Snapshot};
+use super::sticky;
 use super::upgrade::{self, Switch};
 
 thread_local! {
@@ -35,11 +36,16 @@ thread_local! {
 pub(super) struct Job {
     exchange: Box<dyn Exchange>,
     context: Context,
-    plan: Plan,
-    snapshot: Arc<Snapshot>,
+    decided: Decided,
     since: Instant,
     /// What a worker has made of it.
     errand: Option<Errand>,
+}
+
+/// What is to become of it, and what it was decided by, which holds until its end.
+pub(super) struct Decided {
+    pub(super) plan: Plan,
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 /// The request as the backends get it, and how far that is.
@@ -48,6 +54,7 @@ struct Errand {
     /// Kept for the tunnel that the client asks for.
     place: Option<Place>,
     first: First,
+    wish: Wish,
     /// Backends that have had their turn.
     tried: Tried,
 }
@@ -72,15 +79,13 @@ impl Job {
     pub(super) fn new(
         exchange: Box<dyn Exchange>,
         context: Context,
-        plan: Plan,
-        snapshot: Arc<Snapshot>,
+        decided: Decided,
         since: Instant,
     ) -> Box<Job> {
         Box::new(Job {
             exchange,
             context,
-            plan,
-            snapshot,
+            decided,
             since,
             errand: None,
         })
@@ -130,14 +135,17 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal
     if job.exchange.is_gone() {
         return Err(Refusal::new(Cause::ClientGone));
     }
-    let Some(group) = job.snapshot.groups.get(job.plan.upstream) else {
+    let Decided { plan, snapshot } = &job.decided;
+    let Some(group) = snapshot.groups.get(plan.upstream) else {
         return Err(Refusal::new(Cause::Internal));
     };
     job.context.upstream = Some(group.upstream.name.clone());
-    let place = upgrade::reserve(&*job.exchange, &job.plan, &tools.tunnels)?;
+    let place = upgrade::reserve(&*job.exchange, plan, &tools.tunnels)?;
     let head = job.exchange.head();
-    let outbound = Outbound::prepare(head, &job.plan.path, job.context.hop(), place.is_some());
-    let mut candidates = group.balancer.candidates(&group.upstream);
+    let outbound = Outbound::prepare(head, &plan.path, job.context.hop(), place.is_some());
+    let wish = group.wish(head, job.context.client.ip);
+    group.upstream.record_request(now);
+    let mut candidates = group.balancer.candidates(&group.upstream, wish);
     let first = match candidates.next_at(now) {
         Some(lease) => forward::launch(&outbound, lease, &tools.watch, now)
             .map_or_else(First::Leased, First::Launched),
@@ -147,6 +155,7 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal
         outbound,
         place,
         first,
+        wish,
         tried: candidates.into_tried(),
     })
 }
@@ -156,29 +165,68 @@ fn finish(job: Job, tools: &Tools) {
     let Job {
         mut exchange,
         mut context,
-        plan,
-        snapshot,
+        decided,
         errand,
         ..
     } = job;
-    let (Some(errand), Some(group)) = (errand, snapshot.groups.get(plan.upstream)) else {
+    let Decided { plan, snapshot } = &decided;
+    let (Some(mut errand), Some(group)) = (errand, snapshot.groups.get(plan.upstream)) else {
         return refuse(exchange, context, &Refusal::new(Cause::Internal));
     };
+    let (wish, place) = (errand.wish, errand.place.take());
+    let forwarded = ask(&mut *exchange, &mut context, errand, group, plan.max_body);
+    context.close |= tools.drain.is_draining();
+    let mut forwarded = match forwarded {
+        Ok(forwarded) => forwarded,
+        Err(gave_up) => return refuse(exchange, context, &refusal(gave_up.cause, plan.max_body)),
+    };
+    sticky::keep(group, wish.stick, &mut forwarded, &context.request_id);
+    let shows_backend = snapshot.config.server.backend_header;
+    match (forwarded, place) {
+        (
+            Forwarded {
+                answer,
+                upgraded: Some(conduit),
+                lease,
+            },
+            Some(place),
+        ) => {
+            let switch = Switch {
+                head: answer.head,
+                conduit,
+                lease,
+                shows_backend,
+            };
+            upgrade::open(exchange, context, switch, &tools.tunnels, place);
+        }
+        (forwarded, _) => respond(exchange, context, forwarded, shows_backend),
+    }
+}
+
+/// Asks the backend that the request is with already, then others.
+fn ask(
+    exchange: &mut dyn Exchange,
+    context: &mut Context,
+    errand: Errand,
+    group: &Group,
+    max_body: u64,
+) -> Result<Forwarded, GaveUp> {
     let Errand {
         outbound,
-        place,
         first,
+        wish,
         tried,
+        ..
     } = errand;
     let is_at_hand = exchange.has_gathered();
     let mut body =
-        RequestBody::new(exchange.body(), outbound.framing(), plan.max_body).at_hand(is_at_hand);
+        RequestBody::new(exchange.body(), outbound.framing(), max_body).at_hand(is_at_hand);
     let (launched, leased) = match first {
         First::Launched(launched) => (Some(launched), None),
         First::Leased(lease) => (None, Some(lease)),
         First::Nowhere => (None, None),
     };
-    let others = group.balancer.candidates_but(&group.upstream, tried);
+    let others = group.balancer.candidates_but(&group.upstream, wish, tried);
     let mut leases = leased.into_iter().chain(others);
     let forwarded = with_client(|client| {
         forward::send(
@@ -191,29 +239,7 @@ fn finish(job: Job, tools: &Tools) {
         )
     });
     context.bytes_in = body.taken();
-
-    context.close |= tools.drain.is_draining();
-    let shows_backend = snapshot.config.server.backend_header;
-    match (forwarded, place) {
-        (
-            Ok(Forwarded {
-                answer,
-                upgraded: Some(conduit),
-                lease,
-            }),
-            Some(place),
-        ) => {
-            let switch = Switch {
-                head: answer.head,
-                conduit,
-                lease,
-                shows_backend,
-            };
-            upgrade::open(exchange, context, switch, &tools.tunnels, place);
-        }
-        (Ok(forwarded), _) => respond(exchange, context, forwarded, shows_backend),
-        (Err(gave_up), _) => refuse(exchange, context, &refusal(gave_up.cause, plan.max_body)),
-    }
+    forwarded
 }
 
 /// Passes a backend's answer on.
@@ -242,7 +268,9 @@ fn respond(
                 context.request_id
             );
             let is_time_over = error.kind() == io::ErrorKind::TimedOut;
-            if !is_time_over && let Some(ejected) = lease.record_failure(Instant::now()) {
+            if !is_time_over
+                && let Some(ejected) = lease.record_failure(context.elapsed(), Instant::now())
+            {
                 context::log_ejection(&backend, ejected);
             }
         }

@@ -2,12 +2,17 @@
 //!
 //! What changes by itself (health, counters, idle connections) is inside the upstreams, behind their own locks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::balance::Balancer;
-use crate::config::model::Config;
+use crate::balance::{Balancer, Wish};
+use crate::config::model::{self, Config, Strategy};
+use crate::message::head::RequestHead;
 use crate::route::RouteTable;
 use crate::upstream::Upstream;
+
+use super::sticky::Sticky;
 
 /// The configuration with what was built from it.
 #[derive(Debug)]
@@ -27,20 +32,57 @@ pub struct Group {
     pub upstream: Arc<Upstream>,
     /// The strategy with its state.
     pub balancer: Balancer,
+    /// Where clients are to stay with their backends.
+    pub sticky: Option<Sticky>,
+}
+
+impl Group {
+    fn new(upstream: Upstream) -> Group {
+        let balancer = Balancer::new(&upstream);
+        let sticky = upstream.settings.sticky.as_ref();
+        Group {
+            sticky: sticky.map(|settings| Sticky::new(settings, &upstream)),
+            balancer,
+            upstream: Arc::new(upstream),
+        }
+    }
+
+    /// What the request brings along that matters for the pick.
+    pub(super) fn wish(&self, head: &RequestHead, client_ip: IpAddr) -> Wish {
+        let key = match &self.upstream.settings.balance {
+            Strategy::Hash(key) => key.hash(head, client_ip, &self.upstream.name),
+            _ => 0,
+        };
+        Wish {
+            key,
+            stick: self.sticky.as_ref().and_then(|sticky| sticky.find(head)),
+        }
+    }
 }
 
 impl Snapshot {
     /// Builds all that `config` names.
     pub fn new(config: Arc<Config>) -> Snapshot {
-        let groups = config
-            .upstreams
-            .iter()
-            .map(|settings| {
-                let upstream = Arc::new(Upstream::new(settings));
-                let balancer = Balancer::new(&upstream);
-                Group { upstream, balancer }
-            })
-            .collect();
+        let upstreams = config.upstreams.iter().map(Upstream::new);
+        let groups = upstreams.map(Group::new).collect();
+        Snapshot::of(config, groups)
+    }
+
+    /// What takes over from this one: what is known about upstreams and backends that stay, goes on.
+    pub fn successor(&self, config: Arc<Config>, now: Instant) -> Snapshot {
+        let upstream = |settings: &model::Upstream| {
+            let mut known = self.groups.iter().map(|group| &group.upstream);
+            match known.find(|upstream| *upstream.name == settings.name) {
+                Some(known) => known.successor(settings, now),
+                None => Upstream::new(settings),
+            }
+        };
+        let groups = config.upstreams.iter().map(upstream).map(Group::new);
+        let groups = groups.collect();
+        Snapshot::of(config, groups)
+    }
+
+    fn of(config: Arc<Config>, groups: Vec<Group>) -> Snapshot {
         Snapshot {
             routes: RouteTable::new(&config.routes),
             config,

@@ -334,10 +334,16 @@ fn what_runs_is_what_is_explained() {
     let head = request(Method::GET, "/x", Framing::None);
     let now = Instant::now();
     let mut trace = Recorder::default();
-    let told = decide(&head, &corridor.snapshot, Phase::Serving, now, &mut trace);
+    let told = decide(&head, &corridor.snapshot(), Phase::Serving, now, &mut trace);
     assert_eq!(
         told,
-        decide(&head, &corridor.snapshot, Phase::Serving, now, &mut NoTrace)
+        decide(
+            &head,
+            &corridor.snapshot(),
+            Phase::Serving,
+            now,
+            &mut NoTrace
+        )
     );
     assert_eq!(trace.steps.len(), 4, "{:?}", trace.steps);
     corridor.shut_down();

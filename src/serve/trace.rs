@@ -42,6 +42,8 @@ pub enum Step {
         name: String,
         /// Share of the traffic.
         weight: u32,
+        /// Whether it is only used when no other is usable.
+        is_backup: bool,
         /// Why it is not used.
         skip: Option<Skip>,
     },

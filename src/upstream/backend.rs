@@ -1,24 +1,31 @@
-//! One backend: its address, its state and its counters.
+//! One backend: its address, its state and its counters; all that outlives a change of its upstream.
 //!
-//! State changes come from outside: probes through [`Backend::set_health`], attempts through the record functions.
+//! State changes come from outside: probes through [`Backend::set_health`], attempts through the record functions of a
+//! [`super::lease::Lease`]. What a backend is *for* (its weight, its duty) is its [`super::member::Member`]'s.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::clock::nanos;
 use crate::config::model;
 
-use super::ejection::{Ejected, Ejection};
+use super::breaker::{Breaker, Ejected, Reason, State};
+use super::counters::{Counters, Totals};
 use super::health::{Health, Status};
 use super::idle::IdlePool;
+use super::name::Name;
+use super::speed::Speed;
 
-/// How long resolved addresses are used before the name is looked up again.
-const ADDRESS_AGE: Duration = Duration::from_secs(10);
+/// The gate of a backend that takes requests.
+const OPEN: u64 = 0;
+/// The gate of a backend whose one trial is under way.
+const BUSY: u64 = u64::MAX - 1;
+/// The gate of a backend that cannot be reached.
+const CLOSED: u64 = u64::MAX;
 
 /// One server of an upstream.
 #[derive(Debug)]
@@ -29,13 +36,18 @@ pub struct Backend {
     pub authority: String,
     /// `host:port` or `unix:PATH`, for people.
     pub address: String,
-    /// Share of the traffic.
-    pub weight: u32,
     /// Connections that wait for their next request.
     pub idle: IdlePool,
+    /// How fast it answers.
+    pub speed: Speed,
     pub(super) place: Place,
-    health: Mutex<Health>,
-    ejection: Mutex<Ejection>,
+    at: model::BackendAddress,
+    /// What of the condition a pick has to know: [`OPEN`], [`BUSY`], [`CLOSED`], or until when it is tripped. A pick looks at
+    /// every backend, under a lock that all workers share, so this costs it no second one.
+    gate: AtomicU64,
+    /// Since when it takes requests again, for its slow start; 0: long enough.
+    serving_since: AtomicU64,
+    condition: Mutex<Condition>,
     counters: Counters,
 }
 
@@ -46,26 +58,19 @@ pub(super) enum Place {
     Unix(PathBuf),
 }
 
-/// A name or an address, with the addresses that were found for it.
-#[derive(Debug)]
-pub(super) struct Name {
-    host: String,
-    port: u16,
-    known: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
-}
-
 #[derive(Debug, Default)]
-struct Counters {
-    active: AtomicUsize,
-    requests: AtomicU64,
-    failures: AtomicU64,
-    answers: AtomicU64,
-    answer_micros: AtomicU64,
+struct Condition {
+    health: Health,
+    breaker: Breaker,
 }
 
 /// Why a backend is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Skip {
+    /// It was taken out by hand.
+    Disabled,
+    /// It is being emptied: it gets nothing new.
+    Draining,
     /// Its probes fail.
     Unreachable,
     /// Live traffic failed; it comes back by itself.
@@ -73,65 +78,35 @@ pub enum Skip {
         /// Until then.
         until: Instant,
     },
+    /// One request is on its way to find out whether it is back.
+    Probing,
+    /// It has as many requests as it may have.
+    Full,
 }
 
-/// Counters of one backend at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Attempts under way.
-    pub active: usize,
-    /// Attempts begun since the start.
-    pub requests: u64,
-    /// Attempts that failed by the backend's doing.
-    pub failures: u64,
-    /// Mean time from the attempt's begin to the response head; `None` before the first.
-    pub mean_time: Option<Duration>,
+impl Skip {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Skip::Disabled => "disabled",
+            Skip::Draining => "draining",
+            Skip::Unreachable => "unreachable",
+            Skip::Ejected { .. } => "ejected",
+            Skip::Probing => "one request is finding out whether it is back",
+            Skip::Full => "it has all the requests it may have",
+        }
+    }
 }
 
-impl Name {
-    fn new(host: &str, port: u16) -> Name {
-        Name {
-            host: host.to_owned(),
-            port,
-            known: Mutex::new(None),
-        }
-    }
-
-    /// The addresses of the name, looked up at most every 10 s. A lookup takes as long as the system's resolver lets it; when
-    /// it fails, the addresses that were known before are used for another 10 s.
-    ///
-    /// # Errors
-    /// The resolver's, when nothing was known before; also when the name has no address.
-    pub(super) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let known = self.known.lock().clone();
-        if let Some((at, addresses)) = &known
-            && at.elapsed() < ADDRESS_AGE
-        {
-            return Ok(addresses.clone());
-        }
-        // Outside the lock: a slow resolver must not stop those who could use a fresh answer.
-        let found = self.look_up().or_else(|error| match known {
-            Some((_, addresses)) => {
-                log::warn!("{} does not resolve: {error}", self.host);
-                Ok(addresses)
-            }
-            None => Err(error),
-        })?;
-        *self.known.lock() = Some((Instant::now(), found.clone()));
-        Ok(found)
-    }
-
-    fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
-        let addresses: Vec<SocketAddr> =
-            (self.host.as_str(), self.port).to_socket_addrs()?.collect();
-        if addresses.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            ));
-        }
-        Ok(addresses)
-    }
+/// What a pick sees of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// It takes requests.
+    Open,
+    /// It is ejected, or its trial is under way: in need it takes requests all the same.
+    Ejected,
+    /// It cannot be reached.
+    Closed,
 }
 
 impl Backend {
@@ -156,97 +131,216 @@ impl Backend {
             id: settings.id.as_str().into(),
             authority,
             address,
-            weight: settings.weight,
             idle: IdlePool::default(),
+            speed: Speed::default(),
             place,
-            health: Mutex::new(Health::default()),
-            ejection: Mutex::new(Ejection::default()),
+            at: settings.at.clone(),
+            gate: AtomicU64::new(OPEN),
+            serving_since: AtomicU64::new(0),
+            condition: Mutex::default(),
             counters: Counters::default(),
         }
     }
 
+    /// Whether `settings` mean this very backend: then what is known about it goes on.
+    pub fn is(&self, settings: &model::Backend) -> bool {
+        *self.id == settings.id && self.at == settings.at
+    }
+
+    /// It has just joined others that are serving: it gets its share step by step where a slow start is asked for.
+    pub fn join(&self, now: Instant) {
+        self.serving_since.store(nanos(now), Ordering::Relaxed);
+    }
+
     /// Why it is not used at `now`; `None`: it may be used.
     pub fn skip(&self, now: Instant) -> Option<Skip> {
-        if self.health.lock().status == Status::Unreachable {
+        let condition = self.condition.lock();
+        if condition.health.status == Status::Unreachable {
             return Some(Skip::Unreachable);
         }
-        self.ejection
-            .lock()
-            .until(now)
-            .map(|until| Skip::Ejected { until })
+        match condition.breaker.state() {
+            State::Tripped { until } if until > now => Some(Skip::Ejected { until }),
+            State::Probing { is_busy: true } => Some(Skip::Probing),
+            _ => None,
+        }
+    }
+
+    /// The same for a pick, at a moment given as [`nanos`], and without a lock.
+    pub(super) fn gate(&self, now: u64) -> Gate {
+        match self.gate.load(Ordering::Relaxed) {
+            OPEN => Gate::Open,
+            CLOSED => Gate::Closed,
+            until if until <= now => Gate::Open,
+            _ => Gate::Ejected,
+        }
+    }
+
+    /// How far its slow start of `whole` nanoseconds is at `now`, in thousandths.
+    pub(super) fn ramp(&self, now: u64, whole: u64) -> u64 {
+        /// It has to get something, or it would never be seen to work.
+        const LEAST: u64 = 50;
+        let since = self.serving_since.load(Ordering::Relaxed);
+        let served = now.saturating_sub(since);
+        if since == 0 || served >= whole {
+            return 1000;
+        }
+        let part = u128::from(served) * 1000 / u128::from(whole.max(1));
+        u64::try_from(part).unwrap_or(1000).clamp(LEAST, 1000)
     }
 
     /// What the probes found.
     pub fn health(&self) -> Health {
-        self.health.lock().clone()
+        self.condition.lock().health.clone()
     }
 
     /// Replaces what the probes found. A backend that turns healthy loses its idle connections: they are from before.
     pub fn set_health(&self, health: Health) {
-        let before = std::mem::replace(&mut *self.health.lock(), health);
-        if before.status == Status::Unreachable {
+        let mut condition = self.condition.lock();
+        let is_back =
+            condition.health.status == Status::Unreachable && health.status != Status::Unreachable;
+        condition.health = health;
+        self.publish(&condition);
+        drop(condition);
+        if is_back {
             self.idle.clear();
+            self.join(Instant::now());
         }
     }
 
-    /// Until when it is ejected.
-    pub fn ejected_until(&self, now: Instant) -> Option<Instant> {
-        self.ejection.lock().until(now)
+    /// What its breaker lets through.
+    pub fn breaker(&self) -> State {
+        self.condition.lock().breaker.state()
     }
 
-    /// Whether its ejection ended since this was last asked.
-    pub fn take_return(&self, now: Instant) -> bool {
-        self.ejection.lock().take_return(now)
+    /// Whether it would be ejected, were it not the last usable one.
+    pub fn is_spared(&self) -> bool {
+        self.condition.lock().breaker.is_spared()
+    }
+
+    /// Whether it came back from an ejection since this was last asked.
+    pub fn take_return(&self) -> bool {
+        self.condition.lock().breaker.take_return()
     }
 
     /// Attempts under way.
     pub fn active(&self) -> usize {
-        self.counters.active.load(Ordering::Relaxed)
+        self.counters.active()
     }
 
     /// Counters right now.
     pub fn totals(&self) -> Totals {
-        let counters = &self.counters;
-        let answers = counters.answers.load(Ordering::Relaxed);
-        let micros = counters.answer_micros.load(Ordering::Relaxed);
-        Totals {
-            active: self.active(),
-            requests: counters.requests.load(Ordering::Relaxed),
-            failures: counters.failures.load(Ordering::Relaxed),
-            mean_time: micros.checked_div(answers).map(Duration::from_micros),
+        self.counters.totals()
+    }
+
+    /// Begins an attempt, unless it has `most` already, or is to get one at a time and has it. `in_need`: nobody else is there, so
+    /// that it gets more than that.
+    pub(super) fn begin(&self, most: usize, in_need: bool, now: Instant) -> Option<Begun> {
+        if !self.counters.begin(most) {
+            return None;
+        }
+        let mut begun = Begun::Passing;
+        if self.gate.load(Ordering::Relaxed) != OPEN {
+            let mut condition = self.condition.lock();
+            if condition.breaker.begin_trial(now) {
+                begun = Begun::Trial;
+                self.publish(&condition);
+            } else if !in_need && condition.breaker.state() != State::Passing {
+                self.counters.end();
+                return None;
+            }
+        }
+        self.counters.record_request();
+        Some(begun)
+    }
+
+    pub(super) fn end(&self, begun: Begun) {
+        self.counters.end();
+        if begun == Begun::Trial {
+            let mut condition = self.condition.lock();
+            condition.breaker.end_trial();
+            self.publish(&condition);
         }
     }
 
-    pub(super) fn begin(&self) {
-        self.counters.active.fetch_add(1, Ordering::Relaxed);
-        self.counters.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn end(&self) {
-        self.counters.active.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn record_answer(&self, after: Duration) {
-        self.counters.answers.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        self.counters
-            .answer_micros
-            .fetch_add(micros, Ordering::Relaxed);
+    /// The head of an answer came. Returns what the backend is to be ejected for.
+    pub(super) fn record_answer(
+        &self,
+        rules: &model::Ejection,
+        is_error: bool,
+        after: Duration,
+        now: Instant,
+    ) -> Option<Reason> {
+        self.counters.record_answer(after);
+        if is_error {
+            self.speed.record_failure(after, now);
+        } else {
+            self.speed.record_answer(after, now);
+        }
+        let mut condition = self.condition.lock();
+        let was_passing = condition.breaker.state() == State::Passing;
+        let reason = condition.breaker.record_answer(rules, is_error, after, now);
+        if !was_passing && condition.breaker.state() == State::Passing {
+            self.join(now);
+            self.publish(&condition);
+        }
+        reason
     }
 
     pub(super) fn record_success(&self) {
-        self.ejection.lock().record_success();
+        self.condition.lock().breaker.record_success();
     }
 
+    /// An attempt failed. Returns what the backend is to be ejected for.
     pub(super) fn record_failure(
         &self,
         rules: &model::Ejection,
-        others_usable: bool,
+        after: Duration,
         now: Instant,
-    ) -> Option<Ejected> {
-        self.counters.failures.fetch_add(1, Ordering::Relaxed);
-        self.ejection
-            .lock()
-            .record_failure(rules, others_usable, now)
+    ) -> Option<Reason> {
+        self.counters.record_failure();
+        self.speed.record_failure(after, now);
+        self.condition.lock().breaker.record_failure(rules, now)
     }
+
+    /// The mean time to an answer's head lately, for comparing backends.
+    pub(super) fn mean_time(&self, rules: &model::Ejection, now: Instant) -> Option<Duration> {
+        self.condition.lock().breaker.mean_time(rules, now)
+    }
+
+    /// Takes it out of the rotation.
+    pub(super) fn eject(&self, rules: &model::Ejection, reason: Reason, now: Instant) -> Ejected {
+        let mut condition = self.condition.lock();
+        let ejected = condition.breaker.trip(rules, reason, now);
+        self.publish(&condition);
+        ejected
+    }
+
+    /// Leaves it in, although it should go.
+    pub(super) fn spare(&self) {
+        self.condition.lock().breaker.spare();
+    }
+
+    /// Makes the gate say what the condition is. To be called with the lock held, so that the last word is the latest.
+    fn publish(&self, condition: &Condition) {
+        let gate = if condition.health.status == Status::Unreachable {
+            CLOSED
+        } else {
+            match condition.breaker.state() {
+                State::Passing => OPEN,
+                State::Tripped { until } => nanos(until),
+                State::Probing { is_busy: true } => BUSY,
+                // Over since the first moment there was.
+                State::Probing { is_busy: false } => 1,
+            }
+        };
+        self.gate.store(gate, Ordering::Relaxed);
+    }
+}
+
+/// How an attempt began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    Passing,
+    /// It is the one that shows whether the backend is back.
+    Trial,
 }

@@ -91,11 +91,7 @@ mod tests {
     use crate::config::model;
 
     fn backend(at: model::BackendAddress) -> Backend {
-        Backend::new(&model::Backend {
-            id: "b".into(),
-            at,
-            weight: 1,
-        })
+        Backend::new(&model::Backend::new("b", at))
     }
 
     fn soon() -> Instant {

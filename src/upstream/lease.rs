@@ -4,24 +4,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Upstream;
-use super::backend::Backend;
-use super::ejection::Ejected;
+use super::backend::{Backend, Begun};
+use super::breaker::Ejected;
+use super::member::{Member, Tier};
 
 /// A backend that was picked for one attempt.
 #[derive(Debug)]
 pub struct Lease {
     upstream: Arc<Upstream>,
     backend: Arc<Backend>,
+    begun: Begun,
 }
 
 impl Lease {
-    /// Leases the backend at `index`; `None` when there is no such backend.
-    pub fn new(upstream: &Arc<Upstream>, index: usize) -> Option<Lease> {
-        let backend = Arc::clone(upstream.backends.get(index)?);
-        backend.begin();
+    /// Leases the backend at `index`, which is asked as one of `tier`; `None` when there is no such backend, or it has all the
+    /// requests that it may have.
+    pub fn new(upstream: &Arc<Upstream>, index: usize, tier: Tier, now: Instant) -> Option<Lease> {
+        let Member { backend, settings } = upstream.members.get(index)?;
+        let begun = backend.begin(settings.max_connections, tier == Tier::Ejected, now)?;
         Some(Lease {
             upstream: Arc::clone(upstream),
-            backend,
+            backend: Arc::clone(backend),
+            begun,
         })
     }
 
@@ -35,24 +39,28 @@ impl Lease {
         &self.upstream
     }
 
+    /// The head of the backend's answer came, `after` this time. `is_error`: it tells of an error of the backend's (5xx).
+    pub fn record_answer(&self, is_error: bool, after: Duration, now: Instant) -> Option<Ejected> {
+        let rules = &self.upstream.settings.ejection;
+        let reason = self.backend.record_answer(rules, is_error, after, now)?;
+        self.upstream.eject(&self.backend, reason, now)
+    }
+
     /// The backend's answer came whole: failures before it are forgotten.
     pub fn record_success(&self) {
         self.backend.record_success();
     }
 
-    /// The head of the backend's answer came, `after` this time.
-    pub fn record_answer(&self, after: Duration) {
-        self.backend.record_answer(after);
-    }
-
-    /// The backend failed this attempt, which may eject it.
-    pub fn record_failure(&self, now: Instant) -> Option<Ejected> {
-        self.upstream.record_failure(&self.backend, now)
+    /// The backend failed this attempt, `after` this time, which may eject it.
+    pub fn record_failure(&self, after: Duration, now: Instant) -> Option<Ejected> {
+        let rules = &self.upstream.settings.ejection;
+        let reason = self.backend.record_failure(rules, after, now)?;
+        self.upstream.eject(&self.backend, reason, now)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.backend.end();
+        self.backend.end(self.begun);
     }
 }

@@ -1,77 +1,194 @@
 //! Upstreams: named groups of backends, with everything about them that outlives a request.
 //!
 //! It remembers (health, ejection, counters, idle connections) and answers questions; who is picked is up to `balance`,
-//! who is probed up to `health`, who is asked up to `forward`.
+//! who is probed up to `health`, who is asked up to `forward`. An upstream's list of members never changes: when it has to, a
+//! successor takes over what is known, by backend identity.
 
 pub mod backend;
+pub mod breaker;
+mod budget;
+mod counters;
 pub mod dial;
-pub mod ejection;
+pub mod fleet;
 pub mod health;
 pub mod idle;
 mod keep_alive;
 pub mod lease;
+pub mod member;
+mod name;
+mod outlier;
 pub mod report;
+pub mod speed;
 pub mod watch;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::config::model;
 
 use backend::{Backend, Skip};
-use ejection::Ejected;
+use breaker::{Ejected, Reason, State};
+use budget::Budget;
+use member::{Member, Tier};
 
 /// A named group of backends.
 #[derive(Debug)]
 pub struct Upstream {
     /// Unique name.
     pub name: Arc<str>,
-    /// As configured.
+    /// As configured; its list of backends is that of `members`.
     pub settings: model::Upstream,
-    /// In the order configured; never empty.
-    pub backends: Vec<Arc<Backend>>,
+    /// In the order configured; may be empty where backends come and go.
+    pub members: Vec<Member>,
+    /// `settings.slow_start` in nanoseconds.
+    slow_start: u64,
+    shared: Arc<Shared>,
+}
+
+/// What outlives a change of the members.
+#[derive(Debug, Default)]
+struct Shared {
     /// Held while one is ejected: two that fail at once must not each take the other for the one that stays.
     ejecting: Mutex<()>,
+    budget: Mutex<Budget>,
 }
 
 impl Upstream {
     /// An upstream none of whose backends has been checked yet.
     pub fn new(settings: &model::Upstream) -> Upstream {
+        Upstream::build(settings, Arc::default(), |settings| {
+            Arc::new(Backend::new(settings))
+        })
+    }
+
+    /// An upstream with the usual settings, but for what `adjust` changes.
+    #[cfg(test)]
+    pub(crate) fn adjusted(adjust: impl FnOnce(&mut model::Upstream)) -> Arc<Upstream> {
+        let text = "[[upstream]]\nname = \"u\"\nbackends = [\"http://127.0.0.1:1\"]";
+        let mut config = crate::config::load_str("test", text).unwrap().config;
+        let mut settings = config.upstreams.remove(0);
+        adjust(&mut settings);
+        Arc::new(Upstream::new(&settings))
+    }
+
+    /// The upstream that takes over from this one, with the backends that both have.
+    pub fn successor(&self, settings: &model::Upstream, now: Instant) -> Upstream {
+        Upstream::build(settings, Arc::clone(&self.shared), |settings| {
+            let mut known = self.backends();
+            if let Some(known) = known.find(|backend| backend.is(settings)) {
+                return Arc::clone(known);
+            }
+            let backend = Backend::new(settings);
+            backend.join(now);
+            Arc::new(backend)
+        })
+    }
+
+    fn build(
+        settings: &model::Upstream,
+        shared: Arc<Shared>,
+        backend: impl Fn(&model::Backend) -> Arc<Backend>,
+    ) -> Upstream {
+        let member = |settings: &model::Backend| Member {
+            backend: backend(settings),
+            settings: settings.clone(),
+        };
         Upstream {
             name: settings.name.as_str().into(),
-            backends: settings
-                .backends
-                .iter()
-                .map(|backend| Arc::new(Backend::new(backend)))
-                .collect(),
+            members: settings.backends.iter().map(member).collect(),
+            slow_start: u64::try_from(settings.slow_start.as_nanos()).unwrap_or(u64::MAX),
             settings: settings.clone(),
-            ejecting: Mutex::new(()),
+            shared,
         }
     }
 
-    /// Why the backend at `index` is not used at `now`; `None`: it may be used.
+    /// The backends.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.members.iter().map(|member| &member.backend)
+    }
+
+    /// Why the member at `index` gets nothing at `now`; `None`: it may be used.
     pub fn skip(&self, index: usize, now: Instant) -> Option<Skip> {
-        self.backends
+        self.members
             .get(index)
-            .map_or(Some(Skip::Unreachable), |backend| backend.skip(now))
+            .map_or(Some(Skip::Unreachable), |member| member.skip(now))
     }
 
-    /// Whether any backend may be used at `now`.
+    /// How much the member at `index` is to get; see [`Member::share`].
+    pub fn share(&self, index: usize, tier: Tier, now: u64) -> u64 {
+        let member = self.members.get(index);
+        member.map_or(0, |member| member.share(tier, now, self.slow_start))
+    }
+
+    /// Whether any backend may be used at `now`; one that is full may be soon.
     pub fn has_usable(&self, now: Instant) -> bool {
-        self.backends
-            .iter()
-            .any(|backend| backend.skip(now).is_none())
+        let mut skips = self.members.iter().map(|member| member.skip(now));
+        skips.any(|skip| matches!(skip, None | Some(Skip::Full)))
     }
 
-    /// Notes a failed attempt at `backend`, which may eject it; never the last usable one.
-    pub fn record_failure(&self, backend: &Backend, now: Instant) -> Option<Ejected> {
-        let _guard = self.ejecting.lock();
-        let others_usable = self
-            .backends
-            .iter()
-            .any(|other| other.id != backend.id && other.skip(now).is_none());
-        backend.record_failure(&self.settings.ejection, others_usable, now)
+    /// Whether a request can go anywhere at `now`: to a usable backend, or to one that is only ejected.
+    pub fn can_serve(&self, now: Instant) -> bool {
+        self.has_usable(now) || self.has_ejected(now)
+    }
+
+    fn has_ejected(&self, now: Instant) -> bool {
+        let mut skips = self.members.iter().map(|member| member.skip(now));
+        skips.any(|skip| matches!(skip, Some(Skip::Ejected { .. } | Skip::Probing)))
+    }
+
+    /// Whether requests go to backends that should have none, because there is no other.
+    pub fn is_failing_open(&self, now: Instant) -> bool {
+        let is_spared = |member: &Member| member.backend.is_spared() && member.skip(now).is_none();
+        self.members.iter().any(is_spared) || !self.has_usable(now) && self.has_ejected(now)
+    }
+
+    /// Counts a request, of which a share may be retried.
+    pub fn record_request(&self, now: Instant) {
+        self.shared.budget.lock().record_request(now);
+    }
+
+    /// Asks for a retry, or a hedge: `retry.budget_percent` of the requests get one.
+    pub fn withdraw_retry(&self, now: Instant) -> bool {
+        let mut budget = self.shared.budget.lock();
+        budget.withdraw(&self.settings.retry, now)
+    }
+
+    /// Takes out of the rotation who is much slower than the others (`ejection.slow_factor`). To be called every second.
+    pub fn eject_slow(&self, now: Instant) -> Vec<(Arc<Backend>, Ejected)> {
+        let rules = &self.settings.ejection;
+        if rules.slow_factor == 0 {
+            return Vec::new();
+        }
+        let is_passing = |backend: &&Arc<Backend>| backend.breaker() == State::Passing;
+        let times: Vec<(&Arc<Backend>, Duration)> = self
+            .backends()
+            .filter(is_passing)
+            .filter_map(|backend| Some((backend, backend.mean_time(rules, now)?)))
+            .collect();
+        let slow = outlier::slow(times, rules.slow_factor, rules.slow_floor);
+        let eject = |backend: &Arc<Backend>| {
+            let ejected = self.eject(backend, Reason::Slow, now)?;
+            Some((Arc::clone(backend), ejected))
+        };
+        slow.into_iter().filter_map(eject).collect()
+    }
+
+    /// Takes a backend out of the rotation; never the last usable one.
+    fn eject(&self, backend: &Backend, reason: Reason, now: Instant) -> Option<Ejected> {
+        let _guard = self.shared.ejecting.lock();
+        let is_other = |member: &&Member| member.backend.id != backend.id;
+        let mut others = self.members.iter().filter(is_other);
+        let may_go = match backend.breaker() {
+            State::Tripped { until } if until > now => return None,
+            State::Passing => others.any(|member| member.skip(now).is_none()),
+            State::Tripped { .. } | State::Probing { .. } => true,
+        };
+        if !may_go {
+            backend.spare();
+            return None;
+        }
+        Some(backend.eject(&self.settings.ejection, reason, now))
     }
 }

@@ -104,9 +104,9 @@ fn each_gets_its_own_answer(engine: Engine) {
 fn a_slow_backend_is_given_up_in_time(engine: Engine) {
     let gate = Gate::new();
     let backend = backend(&gate);
-    let patience = Duration::from_millis(300);
+    let patience = Duration::from_millis(1500);
     let proxy = Proxy::to(engine, [&backend])
-        .web("timeouts = { response = \"300ms\" }\nejection = { failures = 1000 }")
+        .web("timeouts = { response = \"1500ms\" }\nejection = { failures = 1000 }")
         .start();
     warm_up(&proxy, &gate, 5);
     let before = gate.arrived();

@@ -22,7 +22,6 @@ pub(super) fn check_key(written: Option<&At<String>>, name: &str, report: &Repor
     })
 }
 
-#[allow(dead_code, reason = "see above")]
 /// The key that `text` stands for.
 pub(super) fn parse_key(text: &str) -> Option<Key> {
     match text.split_once(':') {

@@ -3,6 +3,8 @@
 //! Does not read files or variables, and opens no socket: a configuration that passes can still fail to bind.
 
 mod address;
+mod backend;
+mod balance;
 mod engine;
 mod key;
 mod limits;

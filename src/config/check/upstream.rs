@@ -1,22 +1,16 @@
-//! `[[upstream]]`: names, backends, and the numbers of health, ejection, retry and timeouts.
+//! `[[upstream]]`: its name, and the numbers of health and timeouts.
 //!
-//! Does not resolve host names: a backend that does not exist is found by its probes.
+//! Its backends are checked in [`super::backend`], how it spreads requests over them in [`super::balance`].
 
 use std::time::Duration;
 
 use super::status::parse_status;
-use super::{SHORTEST, address, check_name, check_unique, duration, given, number, path_fault};
-use crate::config::file::{
-    BackendFile, ConfigFile, EjectionFile, HealthFile, RetryFile, UpstreamFile,
+use super::{
+    SHORTEST, backend, balance, check_name, check_unique, duration, given, number, path_fault,
 };
-use crate::config::model::{
-    Backend, Ejection, Health, Retry, Server, Strategy, Upstream, UpstreamTimeouts,
-};
+use crate::config::file::{ConfigFile, HealthFile, UpstreamFile};
+use crate::config::model::{Health, Server, Upstream, UpstreamTimeouts};
 use crate::config::report::{Place, Report};
-use crate::config::suggest;
-
-/// More would hide for minutes that every backend is down.
-const MOST_ATTEMPTS: u32 = 100;
 
 /// Checks every `[[upstream]]`.
 pub(super) fn check_upstreams(
@@ -55,7 +49,7 @@ fn check_upstream(
             "add `name = \"web\"`; routes, logs and metrics call it by that",
         ),
     }
-    let backends = check_backends(file, server, report);
+    let backends = backend::check_backends(file, server, report);
     let seconds = Duration::from_secs;
     let timeouts = &file.timeouts;
     Upstream {
@@ -64,10 +58,16 @@ fn check_upstream(
             .as_ref()
             .map(|name| name.value.clone())
             .unwrap_or_default(),
-        balance: check_balance(file, report),
+        balance: balance::check_balance(file, report),
+        slow_start: given(&file.slow_start, Duration::ZERO),
+        max_wait: given(&file.max_wait, seconds(1)),
+        sticky: file
+            .sticky
+            .as_ref()
+            .map(|sticky| balance::check_sticky(sticky, file, report)),
         health: check_health(&file.health, report),
-        ejection: check_ejection(&file.ejection, report),
-        retry: check_retry(&file.retry, backends.len(), report),
+        ejection: balance::check_ejection(&file.ejection, report),
+        retry: balance::check_retry(&file.retry, backends.len(), report),
         backends,
         timeouts: UpstreamTimeouts {
             connect: duration(report, &timeouts.connect, "connect", SHORTEST, seconds(1)),
@@ -82,90 +82,6 @@ fn check_upstream(
             total: Some(given(&timeouts.total, Duration::ZERO)).filter(|total| !total.is_zero()),
         },
     }
-}
-
-fn check_balance(file: &UpstreamFile, report: &Report) -> Strategy {
-    let Some(balance) = &file.balance else {
-        return Strategy::RoundRobin;
-    };
-    match balance.value.as_str() {
-        "round_robin" => return Strategy::RoundRobin,
-        "random" => return Strategy::Random,
-        "least_connections" => return Strategy::LeastConnections,
-        "p2c" => return Strategy::TwoChoices,
-        later @ ("fastest" | "hash") => report.problem_hint(
-            balance.place,
-            format!("balance \"{later}\" is not available in this version"),
-            "use \"round_robin\", \"random\", \"least_connections\" or \"p2c\"",
-        ),
-        other => {
-            let names = ["round_robin", "random", "least_connections", "p2c"];
-            let hint = suggest::hint(other, "the strategies are", names);
-            report.problem_hint(balance.place, format!("unknown balance \"{other}\""), hint);
-        }
-    }
-    Strategy::RoundRobin
-}
-
-fn check_backends(file: &UpstreamFile, server: &Server, report: &Report) -> Vec<Backend> {
-    let hint = "add `backends = [\"http://127.0.0.1:9001\"]`";
-    match &file.backends {
-        None => report.problem_hint(file.place, "this upstream has no backends", hint),
-        Some(backends) if backends.value.is_empty() => {
-            report.problem_hint(backends.place, "`backends` is empty", hint);
-        }
-        Some(_) => {}
-    }
-    let mut seen = Vec::new();
-    let entries = file.backends.iter().flat_map(|backends| &backends.value);
-    entries
-        .filter_map(|entry| check_backend(entry, server, &mut seen, report))
-        .collect()
-}
-
-fn check_backend(
-    file: &BackendFile,
-    server: &Server,
-    seen: &mut Vec<(String, Place)>,
-    report: &Report,
-) -> Option<Backend> {
-    let weight = number(report, &file.weight, "weight", (1, 1000), 1);
-    let Some(url) = &file.url else {
-        if !file.broken {
-            let hint = "add `url = \"http://host:port\"`";
-            report.problem_hint(file.place, "this backend has no `url`", hint);
-        }
-        return None;
-    };
-    let at = match address::parse_backend(&url.value) {
-        Ok(at) => at,
-        Err((message, hint)) => {
-            report.problem_hint(url.place, message, hint);
-            return None;
-        }
-    };
-    let default_id = address::backend_id(&at);
-    let mut own = server.listen.iter().map(|own| &own.address);
-    if let Some(own) = own.find(|own| address::reaches(&at, own)) {
-        report.warning(
-            url.place,
-            format!("backend {default_id} is this proxy itself, which listens on {own}"),
-            "a request would go round until every worker is busy; give one of them another address",
-        );
-    }
-    let (id, place) = match &file.id {
-        Some(id) => {
-            if !check_name(report, "backend id", id) {
-                return None;
-            }
-            (id.value.clone(), id.place)
-        }
-        None => (default_id, url.place),
-    };
-    if !check_unique(report, seen, "backend id", &id, place) {
-        return None;
-    }
-    Some(Backend { id, at, weight })
 }
 
 fn check_health(file: &HealthFile, report: &Report) -> Health {
@@ -261,45 +177,4 @@ fn check_expect_body(file: &HealthFile, report: &Report) -> Option<String> {
         report.problem_hint(text.place, "`expect_body` is empty", "leave it out");
     }
     Some(text.value.clone())
-}
-
-fn check_ejection(file: &EjectionFile, report: &Report) -> Ejection {
-    let seconds = Duration::from_secs;
-    let cooldown = duration(report, &file.cooldown, "cooldown", SHORTEST, seconds(10));
-    if let Some(longest) = &file.max_cooldown
-        && longest.value < cooldown
-    {
-        report.problem_hint(
-            longest.place,
-            "`max_cooldown` must not be shorter than `cooldown`",
-            "the cooldown doubles up to `max_cooldown`; make it at least as long",
-        );
-    }
-    Ejection {
-        failures: number(report, &file.failures, "failures", (0, 1_000_000), 3),
-        window: duration(report, &file.window, "window", SHORTEST, seconds(10)),
-        cooldown,
-        max_cooldown: given(&file.max_cooldown, cooldown.max(seconds(60))),
-    }
-}
-
-fn check_retry(file: &RetryFile, backends: usize, report: &Report) -> Retry {
-    let attempts = number(report, &file.attempts, "attempts", (0, MOST_ATTEMPTS), 2);
-    if let Some(written) = &file.attempts
-        && attempts > 0
-        && backends > 0
-        && usize::try_from(attempts).is_ok_and(|attempts| attempts >= backends)
-    {
-        let servers = if backends == 1 { "backend" } else { "backends" };
-        report.warning(
-            written.place,
-            format!("{attempts} retries need {} backends, and there are {backends}", u64::from(attempts) + 1)
-                .replace("are 1", "is 1"),
-            format!("a retry goes to a backend not yet tried; with {backends} {servers} at most {} can happen", backends - 1),
-        );
-    }
-    Retry {
-        attempts,
-        slow: given(&file.slow, false),
-    }
 }

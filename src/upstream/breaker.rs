@@ -1,0 +1,415 @@
+//! The breaker of one backend: `passing`, `tripped` for a while, `probing` with one request at a time. Pure; time is passed in.
+//!
+//! It counts what live traffic meets. Whether a backend may be taken out at all (never the last usable one), and who is slow in
+//! comparison with others, is for those to say who see all of them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config::model;
+
+/// The breaker of one backend.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    state: State,
+    /// Failures in a row: an answer in between clears them. That keeps a backend with one bad endpoint in the rotation and
+    /// takes out one that is gone.
+    failures: VecDeque<Instant>,
+    /// Times tripped without an answer in between; each doubles the cooldown.
+    streak: u32,
+    sample: Sample,
+    /// It would have tripped, had another backend been usable.
+    is_spared: bool,
+    /// It is passing again, and nobody has asked yet.
+    has_returned: bool,
+}
+
+/// What it lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Everything.
+    #[default]
+    Passing,
+    /// Nothing.
+    Tripped {
+        /// Until then.
+        until: Instant,
+    },
+    /// One request at a time: its answer decides.
+    Probing {
+        /// That request is under way.
+        is_busy: bool,
+    },
+}
+
+/// A backend has just been ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ejected {
+    /// For how long.
+    pub cooldown: Duration,
+    /// What for.
+    pub reason: Reason,
+}
+
+/// What a backend is ejected for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Failed attempts in a row (`ejection.failures`).
+    Failures,
+    /// The share of errors (`ejection.error_percent`).
+    Errors,
+    /// Slower than the others (`ejection.slow_factor`).
+    Slow,
+    /// The request that was to show whether it is back has failed.
+    StillFailing,
+}
+
+/// What attempts of the current window came to. A window begins with the first attempt after the last one's end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sample {
+    since: Option<Instant>,
+    attempts: u32,
+    errors: u32,
+    answers: u32,
+    time: Duration,
+}
+
+impl State {
+    /// The word that people and programs see. A backend whose time out is over is probing: the next request shows.
+    pub fn as_str(self, now: Instant) -> &'static str {
+        match self {
+            State::Passing => "passing",
+            State::Tripped { until } if until > now => "tripped",
+            State::Tripped { .. } | State::Probing { .. } => "probing",
+        }
+    }
+}
+
+impl Reason {
+    /// In words, after "ejected for 10 s: ".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Failures => "too many failures in a row",
+            Reason::Errors => "too many errors",
+            Reason::Slow => "slower than the others",
+            Reason::StillFailing => "it still fails",
+        }
+    }
+}
+
+impl Breaker {
+    /// What it lets through.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it was spared because no other backend was usable, and has not answered well since.
+    pub fn is_spared(&self) -> bool {
+        self.is_spared
+    }
+
+    /// True once after it came back.
+    pub fn take_return(&mut self) -> bool {
+        std::mem::take(&mut self.has_returned)
+    }
+
+    /// Asks to be the one request that a probing breaker lets through.
+    pub fn begin_trial(&mut self, now: Instant) -> bool {
+        let is_free = match self.state {
+            State::Passing => false,
+            State::Tripped { until } => until <= now,
+            State::Probing { is_busy } => !is_busy,
+        };
+        if is_free {
+            self.state = State::Probing { is_busy: true };
+        }
+        is_free
+    }
+
+    /// That request has ended. Without a verdict (its client left, say) the next one shows.
+    pub fn end_trial(&mut self) {
+        if self.state == (State::Probing { is_busy: true }) {
+            self.state = State::Probing { is_busy: false };
+        }
+    }
+
+    /// The head of an answer came. `is_error`: it tells of an error of the backend's (5xx). Returns why the backend is to be
+    /// ejected, if it is.
+    pub fn record_answer(
+        &mut self,
+        rules: &model::Ejection,
+        is_error: bool,
+        after: Duration,
+        now: Instant,
+    ) -> Option<Reason> {
+        if self.state != State::Passing {
+            // A backend that says nothing but 503 is not back.
+            if is_error && rules.error_percent > 0 {
+                return Some(Reason::StillFailing);
+            }
+            self.state = State::Passing;
+            self.has_returned = true;
+            self.failures.clear();
+            self.sample = Sample::default();
+        }
+        let sample = self.sample.current(rules.window, now);
+        sample.attempts = sample.attempts.saturating_add(1);
+        sample.answers = sample.answers.saturating_add(1);
+        sample.time = sample.time.saturating_add(after);
+        if !is_error {
+            return None;
+        }
+        sample.errors = sample.errors.saturating_add(1);
+        sample.is_bad(rules).then_some(Reason::Errors)
+    }
+
+    /// An answer came whole: what failed before is forgotten.
+    pub fn record_success(&mut self) {
+        self.failures.clear();
+        self.streak = 0;
+        self.is_spared = false;
+    }
+
+    /// An attempt failed. Returns why the backend is to be ejected, if it is.
+    pub fn record_failure(&mut self, rules: &model::Ejection, now: Instant) -> Option<Reason> {
+        match self.state {
+            State::Passing => (),
+            State::Probing { .. } => return Some(Reason::StillFailing),
+            State::Tripped { .. } => return None,
+        }
+        let sample = self.sample.current(rules.window, now);
+        sample.attempts = sample.attempts.saturating_add(1);
+        sample.errors = sample.errors.saturating_add(1);
+        let is_bad = sample.is_bad(rules);
+        self.failures.push_back(now);
+        let is_old = |at: &Instant| now.saturating_duration_since(*at) > rules.window;
+        while self.failures.front().is_some_and(is_old) {
+            self.failures.pop_front();
+        }
+        let most = rules.failures as usize;
+        if most > 0 && self.failures.len() >= most {
+            return Some(Reason::Failures);
+        }
+        // Nobody asks for more than these.
+        while self.failures.len() > most {
+            self.failures.pop_front();
+        }
+        is_bad.then_some(Reason::Errors)
+    }
+
+    /// The mean time to an answer's head in the current window, when there were enough attempts to go by.
+    pub fn mean_time(&self, rules: &model::Ejection, now: Instant) -> Option<Duration> {
+        let sample = &self.sample;
+        let is_current = sample.is_current(rules.window, now);
+        if !is_current || sample.attempts < rules.min_requests {
+            return None;
+        }
+        sample.time.checked_div(sample.answers)
+    }
+
+    /// Lets nothing through for a while.
+    pub fn trip(&mut self, rules: &model::Ejection, reason: Reason, now: Instant) -> Ejected {
+        let doubled = rules.cooldown.saturating_mul(1 << self.streak.min(16));
+        let cooldown = doubled.min(rules.max_cooldown.max(rules.cooldown));
+        self.failures.clear();
+        self.sample = Sample::default();
+        self.is_spared = false;
+        self.state = State::Tripped {
+            until: now + cooldown,
+        };
+        self.streak = self.streak.saturating_add(1);
+        Ejected { cooldown, reason }
+    }
+
+    /// It would have tripped, but is the last usable one. Its failures are not collected: when another one comes back, it
+    /// must not be ejected for what is long past.
+    pub fn spare(&mut self) {
+        self.failures.clear();
+        self.sample = Sample::default();
+        self.is_spared = true;
+    }
+}
+
+impl Sample {
+    fn is_current(&self, window: Duration, now: Instant) -> bool {
+        self.since
+            .is_some_and(|since| now.saturating_duration_since(since) <= window)
+    }
+
+    fn current(&mut self, window: Duration, now: Instant) -> &mut Sample {
+        if !self.is_current(window, now) {
+            *self = Sample {
+                since: Some(now),
+                ..Sample::default()
+            };
+        }
+        self
+    }
+
+    fn is_bad(&self, rules: &model::Ejection) -> bool {
+        rules.error_percent > 0
+            && self.attempts >= rules.min_requests
+            && u64::from(self.errors) * 100
+                >= u64::from(self.attempts) * u64::from(rules.error_percent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: model::Ejection = model::Ejection {
+        failures: 3,
+        window: Duration::from_secs(10),
+        cooldown: Duration::from_secs(10),
+        max_cooldown: Duration::from_secs(60),
+        error_percent: 50,
+        min_requests: 4,
+        slow_factor: 0,
+        slow_floor: Duration::ZERO,
+    };
+    const QUICK: Duration = Duration::from_millis(2);
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// Fails until it trips.
+    fn trip(breaker: &mut Breaker, now: Instant) -> Ejected {
+        let reason = (0..3).find_map(|_| breaker.record_failure(&RULES, now));
+        breaker.trip(&RULES, reason.unwrap(), now)
+    }
+
+    #[test]
+    fn three_in_a_row_trip_and_one_answer_passes() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        let ejected = trip(&mut breaker, start);
+        assert_eq!(
+            (ejected.cooldown, ejected.reason),
+            (seconds(10), Reason::Failures)
+        );
+        assert!(!breaker.begin_trial(start + seconds(9)));
+        assert_eq!(breaker.state().as_str(start + seconds(9)), "tripped");
+        assert_eq!(breaker.state().as_str(start + seconds(10)), "probing");
+        assert!(breaker.begin_trial(start + seconds(10)));
+        assert!(!breaker.begin_trial(start + seconds(10)), "one at a time");
+        breaker.end_trial();
+        assert!(breaker.begin_trial(start + seconds(11)), "it told nothing");
+        assert_eq!(
+            breaker.record_answer(&RULES, false, QUICK, start + seconds(11)),
+            None
+        );
+        assert_eq!(breaker.state(), State::Passing);
+        assert!(breaker.take_return());
+        assert!(!breaker.take_return());
+    }
+
+    #[test]
+    fn a_failed_trial_trips_for_twice_as_long_up_to_the_bound() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::default();
+        let mut cooldowns = vec![trip(&mut breaker, now).cooldown.as_secs()];
+        for _ in 0..4 {
+            now += seconds(60);
+            assert!(breaker.begin_trial(now));
+            let reason = breaker.record_failure(&RULES, now);
+            assert_eq!(reason, Some(Reason::StillFailing));
+            cooldowns.push(
+                breaker
+                    .trip(&RULES, Reason::StillFailing, now)
+                    .cooldown
+                    .as_secs(),
+            );
+        }
+        assert_eq!(cooldowns, [10, 20, 40, 60, 60]);
+        breaker.begin_trial(now + seconds(60));
+        breaker.record_answer(&RULES, false, QUICK, now + seconds(60));
+        breaker.record_success();
+        assert_eq!(trip(&mut breaker, now + seconds(61)).cooldown, seconds(10));
+    }
+
+    #[test]
+    fn an_answer_in_between_clears() {
+        let start = Instant::now();
+        let rules = model::Ejection {
+            error_percent: 0,
+            ..RULES
+        };
+        let mut breaker = Breaker::default();
+        for _ in 0..10 {
+            assert_eq!(breaker.record_failure(&rules, start), None);
+            assert_eq!(breaker.record_failure(&rules, start), None);
+            breaker.record_success();
+        }
+    }
+
+    #[test]
+    fn old_failures_do_not_count() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        for after in [0, 6, 11] {
+            assert_eq!(breaker.record_failure(&RULES, start + seconds(after)), None);
+        }
+        assert!(
+            breaker
+                .record_failure(&RULES, start + seconds(12))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn errors_count_by_their_share_of_enough_attempts() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        let mut answer = |is_error, after| {
+            let reason = breaker.record_answer(&RULES, is_error, QUICK, start + after);
+            breaker.record_success();
+            reason
+        };
+        let none = [true, false, true].map(|is_error| answer(is_error, seconds(0)));
+        assert_eq!(none, [None; 3], "three are too few");
+        assert_eq!(answer(true, seconds(1)), Some(Reason::Errors));
+        assert_eq!(answer(true, seconds(12)), None, "another window");
+    }
+
+    #[test]
+    fn an_error_does_not_bring_it_back_where_errors_count() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        trip(&mut breaker, now);
+        breaker.begin_trial(now + seconds(10));
+        let reason = breaker.record_answer(&RULES, true, QUICK, now + seconds(10));
+        assert_eq!(reason, Some(Reason::StillFailing));
+    }
+
+    #[test]
+    fn the_mean_needs_enough_attempts_of_now() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        for millis in [10, 20, 30] {
+            breaker.record_answer(&RULES, false, Duration::from_millis(millis), start);
+        }
+        assert_eq!(breaker.mean_time(&RULES, start), None);
+        breaker.record_answer(&RULES, false, Duration::from_millis(40), start);
+        assert_eq!(
+            breaker.mean_time(&RULES, start),
+            Some(Duration::from_millis(25))
+        );
+        assert_eq!(breaker.mean_time(&RULES, start + seconds(11)), None);
+    }
+
+    #[test]
+    fn the_last_one_is_spared_and_starts_anew() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..2 {
+            assert!((0..3).any(|_| breaker.record_failure(&RULES, now).is_some()));
+            breaker.spare();
+        }
+        assert!(breaker.is_spared());
+        assert_eq!(breaker.state(), State::Passing);
+        breaker.record_success();
+        assert!(!breaker.is_spared());
+    }
+}

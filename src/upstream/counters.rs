@@ -1,0 +1,71 @@
+//! What one backend has done so far. Counting takes no lock.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The counters of one backend.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    active: AtomicUsize,
+    requests: AtomicU64,
+    failures: AtomicU64,
+    answers: AtomicU64,
+    answer_micros: AtomicU64,
+}
+
+/// Counters of one backend at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Attempts under way.
+    pub active: usize,
+    /// Attempts begun since the start.
+    pub requests: u64,
+    /// Attempts that failed by the backend's doing.
+    pub failures: u64,
+    /// Mean time from the attempt's begin to the response head; `None` before the first.
+    pub mean_time: Option<Duration>,
+}
+
+impl Counters {
+    pub(super) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// One attempt more, unless there are `most` already.
+    pub(super) fn begin(&self, most: usize) -> bool {
+        let fits = self.active.fetch_add(1, Ordering::Relaxed) < most;
+        if !fits {
+            self.end();
+        }
+        fits
+    }
+
+    pub(super) fn end(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn record_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn record_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn record_answer(&self, after: Duration) {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.answer_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let answers = self.answers.load(Ordering::Relaxed);
+        let micros = self.answer_micros.load(Ordering::Relaxed);
+        Totals {
+            active: self.active(),
+            requests: self.requests.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            mean_time: micros.checked_div(answers).map(Duration::from_micros),
+        }
+    }
+}
