@@ -1,28 +1,37 @@
 //! The admin side, on an address of its own: is the process alive, is it ready, what is its state.
 //!
-//! It reads; it changes nothing. It takes exchanges like the traffic side does, but answers them itself, at once.
+//! It takes exchanges like the traffic side does, but answers them itself, one after another. What each page says is in
+//! `pages`, what can be changed in `backends`; who changes it is somebody else ([`Control`]).
 
+mod backends;
+mod control;
+mod order;
+mod pages;
 mod status;
 
+use std::borrow::Cow;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::config::model;
-use crate::drain::{Drain, Phase};
-use crate::exchange::{Exchange, HeadFault, Intake};
-use crate::message::head::{BodyLength, RequestHead, ResponseHead};
+use crate::drain::Drain;
+use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
+use crate::message::head::{BodyLength, ResponseHead};
 use crate::upstream::fleet::Fleet;
-use crate::upstream::{Upstream, report};
 
+pub use control::{Control, Objection, Order, Placed, Reload};
 pub use status::{LoadView, View};
+
+/// Bytes of a request body.
+const LONGEST_BODY: u64 = 64 * 1024;
 
 /// Requests that may wait for the admin thread; beyond that connections are closed.
 const WAITING: usize = 64;
@@ -31,6 +40,7 @@ const WAITING: usize = 64;
 pub struct Admin {
     settings: model::Admin,
     view: View,
+    control: Arc<dyn Control>,
 }
 
 /// One request, or what could not be read as one.
@@ -41,14 +51,19 @@ struct Visit {
 
 /// The admin intake: a queue and one thread.
 pub struct AdminIntake {
+    this: Weak<AdminIntake>,
     sender: Mutex<Option<Sender<Visit>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Admin {
-    /// An admin side over `view`.
-    pub fn new(settings: model::Admin, view: View) -> Admin {
-        Admin { settings, view }
+    /// An admin side over `view`, which has things changed through `control`.
+    pub fn new(settings: model::Admin, view: View, control: Arc<dyn Control>) -> Admin {
+        Admin {
+            settings,
+            view,
+            control,
+        }
     }
 
     /// Starts the thread that answers.
@@ -65,17 +80,21 @@ impl Admin {
             }
         };
         let thread = thread::Builder::new().name("admin".into()).spawn(work)?;
-        Ok(Arc::new(AdminIntake {
+        Ok(Arc::new_cyclic(|this| AdminIntake {
+            this: Weak::clone(this),
             sender: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
         }))
     }
 
     fn answer(&self, visit: Visit) {
-        let Visit { exchange, fault } = visit;
+        let Visit {
+            mut exchange,
+            fault,
+        } = visit;
         let mut head = ResponseHead::new(StatusCode::OK);
         let (status, body) = match &fault {
-            None => self.page(exchange.head(), &mut head),
+            None => self.page(&mut *exchange, &mut head),
             Some(fault) => refusal(fault),
         };
         head.status = status;
@@ -97,79 +116,14 @@ impl Admin {
             log::debug!("an admin client left: {error}");
         }
     }
-
-    fn page(&self, request: &RequestHead, head: &mut ResponseHead) -> (StatusCode, Value) {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            head.fields.append("Allow", "GET, HEAD");
-            return (
-                StatusCode::METHOD_NOT_ALLOWED,
-                json!({ "message": "Only GET and HEAD are available here.", "status": 405 }),
-            );
-        }
-        match request.target.path() {
-            "/livez" => (StatusCode::OK, json!({ "status": "ok" })),
-            "/readyz" | "/healthz" => self.readiness(),
-            "/_proxy/health" | "/_proxy/health_check" => backends(&self.view.fleet.upstreams()),
-            "/_proxy/status" if self.is_authorized(request) => {
-                (StatusCode::OK, self.view.render(Instant::now()))
-            }
-            "/_proxy/status" => {
-                head.fields
-                    .append("WWW-Authenticate", "Bearer realm=\"tollgate\"");
-                (
-                    StatusCode::UNAUTHORIZED,
-                    json!({ "message": "Not authenticated", "status": 401 }),
-                )
-            }
-            _ => (
-                StatusCode::NOT_FOUND,
-                json!({ "message": "No such page.", "status": 404, "pages": PAGES }),
-            ),
-        }
-    }
-
-    /// Ready: not shutting down, and at least one backend is usable.
-    fn readiness(&self) -> (StatusCode, Value) {
-        if self.view.drain.phase() > Phase::Serving {
-            return (
-                StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "draining" }),
-            );
-        }
-        let now = Instant::now();
-        let upstreams = self.view.fleet.upstreams();
-        if upstreams.iter().any(|upstream| upstream.can_serve(now)) {
-            (StatusCode::OK, json!({ "status": "ok" }))
-        } else {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "no_backend" }),
-            )
-        }
-    }
-
-    fn is_authorized(&self, request: &RequestHead) -> bool {
-        let Some(token) = &self.settings.token else {
-            return true;
-        };
-        let credentials = request.fields.get("authorization").unwrap_or_default();
-        match credentials.split_at_checked(7) {
-            Some((scheme, given)) => {
-                scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(given.trim_ascii())
-            }
-            None => false,
-        }
-    }
 }
 
-const PAGES: &[&str] = &[
-    "/livez",
-    "/readyz",
-    "/healthz",
-    "/_proxy/health",
-    "/_proxy/health_check",
-    "/_proxy/status",
-];
+fn fault(kind: BodyFault) -> HeadFault {
+    HeadFault {
+        cause: kind.into(),
+        message: Cow::Borrowed(""),
+    }
+}
 
 fn refusal(fault: &HeadFault) -> (StatusCode, Value) {
     let message = match &*fault.message {
@@ -180,18 +134,6 @@ fn refusal(fault: &HeadFault) -> (StatusCode, Value) {
     (
         status,
         json!({ "message": message, "status": status.as_u16(), "cause": fault.cause.code() }),
-    )
-}
-
-fn backends(upstreams: &[Arc<Upstream>]) -> (StatusCode, Value) {
-    let (is_healthy, body) = report::backends(upstreams, Instant::now());
-    (
-        if is_healthy {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        },
-        body,
     )
 }
 
@@ -217,10 +159,30 @@ impl AdminIntake {
 
 impl Intake for AdminIntake {
     fn take(&self, exchange: Box<dyn Exchange>) {
-        self.queue(Visit {
-            exchange,
-            fault: None,
-        });
+        if !exchange.head().framing.has_body() {
+            return self.queue(Visit {
+                exchange,
+                fault: None,
+            });
+        }
+        let length = exchange.head().framing.length();
+        if length.is_some_and(|length| length > LONGEST_BODY) {
+            return self.refuse(exchange, fault(BodyFault::TooBig));
+        }
+        // The one thread must not wait for a slow client's body.
+        let intake = Weak::clone(&self.this);
+        let then = move |exchange: Box<dyn Exchange>, result: Result<(), BodyFault>| {
+            let fault = match result {
+                Ok(()) => None,
+                Err(BodyFault::Left) => return exchange.abandon(),
+                Err(kind) => Some(fault(kind)),
+            };
+            match intake.upgrade() {
+                Some(intake) => intake.queue(Visit { exchange, fault }),
+                None => exchange.abandon(),
+            }
+        };
+        exchange.gather(LONGEST_BODY, Box::new(then));
     }
 
     fn refuse(&self, exchange: Box<dyn Exchange>, fault: HeadFault) {

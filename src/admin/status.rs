@@ -63,7 +63,7 @@ impl View {
     }
 }
 
-fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
+pub(super) fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
     let backends: Vec<Value> = upstream
         .members
         .iter()
@@ -77,7 +77,7 @@ fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
     })
 }
 
-fn render_member(member: &Member, now: Instant) -> Value {
+pub(super) fn render_member(member: &Member, now: Instant) -> Value {
     let (backend, settings) = (&member.backend, &member.settings);
     let (health, totals, breaker) = (backend.health(), backend.totals(), backend.breaker());
     let ejected_until = match breaker {
@@ -102,7 +102,7 @@ fn render_member(member: &Member, now: Instant) -> Value {
         "active": totals.active,
         "requests": totals.requests,
         "failures": totals.failures,
-        "mean_time_ms": totals.mean_time.map(millis),
+        "mean_time_ms": totals.mean_time().map(millis),
         "recent_time_ms": backend.speed.mean_time().map(millis),
         "idle_connections": backend.idle.len(),
         "failed_probes": health.failures,

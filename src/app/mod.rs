@@ -2,34 +2,37 @@
 //!
 //! No signals and no printing here: that is the command line's. Tests start it in their own process.
 
+mod changes;
 mod explain;
+mod memory;
+mod registry;
+mod ticker;
+mod watched;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::accept::{self, BindError, Opened};
-use crate::admin::{self, Admin, AdminIntake, LoadView};
+use crate::admin::{self, Admin, AdminIntake, Control, LoadView, Reload};
 use crate::config::model::{self, Address, Config, Listen, Log, Server};
 use crate::exchange::{Intake, Listener};
 use crate::health;
 use crate::logging;
 use crate::serve::Corridor;
-use crate::serve::snapshot::Snapshot;
-use crate::upstream::Upstream;
+
+use registry::{Beginning, Registry};
 
 pub use crate::demo::DemoBackend;
 pub use crate::drain::{Drain, Flight, Phase};
 pub use crate::logging::Logging;
 pub use explain::{Explanation, Question, explain};
+pub use registry::Source;
 
-/// How often the queue is searched for requests that waited too long.
-const TICK: Duration = Duration::from_millis(100);
-/// Idle connections are looked through every so many ticks: once a second.
-const REAP: u32 = 10;
 /// How often progress is told while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,7 @@ pub struct Running {
     traffic: Vec<Address>,
     admin: Option<SocketAddr>,
     corridor: Arc<Corridor>,
+    registry: Arc<Registry>,
     admin_intake: Option<Arc<AdminIntake>>,
     drain_delay: Duration,
     drain_timeout: Duration,
@@ -92,31 +96,41 @@ impl From<io::Error> for StartError {
     }
 }
 
+/// What a start may bring along.
+#[derive(Default)]
+pub struct Options {
+    /// The status page tells how many lines it had to drop.
+    pub logging: Option<Arc<Logging>>,
+    /// Reads the configuration again; without it there is no reload.
+    pub source: Option<Source>,
+    /// The file that the configuration came from, for `server.watch_config`.
+    pub file: Option<PathBuf>,
+}
+
 impl Running {
-    /// Starts without a log of its own; what is logged goes where the process sends it.
+    /// Starts with nothing but a configuration.
     ///
     /// # Errors
     /// When an address cannot be bound or a thread not be started; nothing listens then.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        Running::start_with_log(config, None)
+        Running::start_with(config, Options::default())
     }
 
-    /// Starts; the status page tells how many lines `logging` had to drop.
+    /// Starts.
     ///
     /// # Errors
     /// As [`Running::start`].
-    pub fn start_with_log(
-        config: Config,
-        logging: Option<&Arc<Logging>>,
-    ) -> Result<Running, StartError> {
+    pub fn start_with(config: Config, options: Options) -> Result<Running, StartError> {
         let server = config.server.clone();
         // All sockets first: when one cannot be had, no thread was started in vain.
         let traffic = accept::open(&config.server.listen, &config.server)?;
         let admin = config.admin.clone().map(|admin| open_admin(admin, &config));
         let admin = admin.transpose()?;
         let drain = Drain::new();
-        let snapshot = Arc::new(Snapshot::new(Arc::new(config)));
-        let corridor = Corridor::start(snapshot, &drain)?;
+        let beginning = Beginning::new(config);
+        let corridor = Corridor::start(Arc::clone(&beginning.snapshot), &drain)?;
+        let registry = beginning.registry(Arc::clone(&corridor), options.source, options.file);
+        let registry = Arc::new(registry);
         let fleet = corridor.fleet().clone();
         let mut running = Running {
             drain: drain.clone(),
@@ -125,6 +139,7 @@ impl Running {
                 .as_ref()
                 .and_then(|(_, opened)| opened.addresses.first()?.ip()),
             corridor: Arc::clone(&corridor),
+            registry: Arc::clone(&registry),
             admin_intake: None,
             drain_delay: server.drain_delay,
             drain_timeout: server.drain_timeout,
@@ -133,12 +148,16 @@ impl Running {
         running
             .threads
             .push(health::spawn(fleet.clone(), drain.clone())?);
-        running
-            .threads
-            .push(spawn_ticker(Arc::clone(&corridor), drain.clone())?);
+        running.threads.push(ticker::spawn(
+            Arc::clone(&corridor),
+            Arc::clone(&registry),
+            drain.clone(),
+        )?);
         if let Some((settings, opened)) = admin {
-            let load = load_view(Arc::clone(&corridor), logging.map(Arc::downgrade));
-            let intake = Admin::new(settings, admin::view(&drain, fleet, load)).start()?;
+            let logging = options.logging.as_ref().map(Arc::downgrade);
+            let load = load_view(Arc::clone(&corridor), logging);
+            let view = admin::view(&drain, fleet, load);
+            let intake = Admin::new(settings, view, registry).start()?;
             running.admin_intake = Some(Arc::clone(&intake));
             for listener in opened.listeners {
                 running.listen(
@@ -153,6 +172,14 @@ impl Running {
             running.listen("listener", listener, intake)?;
         }
         Ok(running)
+    }
+
+    /// Reads the configuration again and has it take effect. What is different, in words; the log tells it too.
+    ///
+    /// # Errors
+    /// All problems of the new configuration; nothing has changed then.
+    pub fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+        self.registry.reload(Reload::Apply)
     }
 
     fn listen(
@@ -203,6 +230,7 @@ impl Running {
                 .drain
                 .wait_idle(PROGRESS.min(deadline.saturating_duration_since(Instant::now())));
         }
+        self.registry.remember();
         let cut = self.drain.flights();
         if !cut.is_empty() {
             // Workers may hang in backends and clients: nobody waits for them any more.
@@ -275,38 +303,4 @@ fn load_view(
                 .map_or(0, |logging| logging.dropped()),
         }
     })
-}
-
-/// What an upstream needs every second.
-fn look_after(upstream: &Upstream, now: Instant) {
-    upstream
-        .backends()
-        .for_each(|backend| backend.idle.reap(now));
-    for (backend, ejected) in upstream.eject_slow(now) {
-        let (name, id, cooldown) = (&upstream.name, &backend.id, ejected.cooldown.as_secs_f32());
-        log::warn!(
-            "backend {name}/{id} ejected for {cooldown} s: {}",
-            ejected.reason.as_str()
-        );
-    }
-}
-
-/// The thread for what has to happen now and then.
-fn spawn_ticker(corridor: Arc<Corridor>, drain: Drain) -> io::Result<JoinHandle<()>> {
-    let work = move || {
-        let mut tick = 0;
-        while !drain.sleep(TICK) {
-            let now = Instant::now();
-            corridor.expire(now);
-            tick = (tick + 1) % REAP;
-            if tick == 0 {
-                corridor
-                    .fleet()
-                    .upstreams()
-                    .iter()
-                    .for_each(|upstream| look_after(upstream, now));
-            }
-        }
-    };
-    thread::Builder::new().name("ticker".into()).spawn(work)
 }

@@ -5,26 +5,22 @@ use crate::config::model::{
 };
 use crate::config::{self, Loaded};
 
-use super::notice::say;
+use super::notice::{print, say};
 use super::{Exit, Where, report};
 
 pub(super) fn run(place: &Where) -> Exit {
     match config::load(&place.request()) {
         Err(problems) => report(&problems),
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded {
+            config, warnings, ..
+        }) => {
             for warning in &warnings {
                 say(&format!("warning: {warning}"));
             }
-            println(&summary(&config));
+            print(&summary(&config));
             Exit::Clean
         }
     }
-}
-
-/// The result goes to standard output, so that it can be piped; a closed pipe is nobody's problem.
-fn println(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn summary(config: &Config) -> String {

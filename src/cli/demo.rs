@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::app::{DemoBackend, Running};
+use crate::app::{DemoBackend, Options, Running};
 use crate::config::{self, Loaded};
 
 use super::notice::say;
@@ -83,7 +83,7 @@ fn over_backends(demo: &Demo) -> Exit {
     }
     let exit = match config::load_str("demo", &configuration(demo, &backends)) {
         Err(problems) => report(&problems),
-        Ok(Loaded { config, .. }) => run::serve(config, greet),
+        Ok(Loaded { config, .. }) => run::serve(config, Options::default(), greet),
     };
     if exit == Exit::Cut {
         // What was cut must stay cut: a backend that shuts down would answer in the last moment.

@@ -1,13 +1,11 @@
 //! `tollgate explain METHOD URL`: shows the decision about a request, step by step. Exit code 1 means refused.
 
-use std::io::Write;
-
 use clap::Args;
 
 use crate::app::{self, Question};
 use crate::config::{self, Loaded};
 
-use super::notice::say;
+use super::notice::{print, say};
 use super::{Exit, Where, report};
 
 #[derive(Debug, Args)]
@@ -45,8 +43,7 @@ pub(super) fn run(explain: &Explain) -> Exit {
         text.push_str(&format!("  {step}\n"));
     }
     text.push_str(&format!("=> {}\n", explanation.verdict));
-    // A closed pipe is nobody's problem.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print(&text);
     if explanation.is_served {
         Exit::Clean
     } else {

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod notice;
+mod reload;
 mod run;
 mod signals;
 
@@ -49,6 +50,8 @@ enum Command {
     Run(Where),
     /// Check the configuration, report every problem, start nothing
     Check(Where),
+    /// Have a running tollgate read its configuration again, and show what is different
+    Reload(reload::Reload),
     /// Show what would be decided about a request, step by step, without sending it
     Explain(explain::Explain),
     /// Start demo backends and a proxy over them, to play with
@@ -97,6 +100,7 @@ pub fn main() -> Exit {
         None => run::run(&cli.run),
         Some(Command::Run(place)) => run::run(&place),
         Some(Command::Check(place)) => check::run(&place),
+        Some(Command::Reload(reload)) => reload::run(&reload),
         Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Demo(demo)) => demo::run(&demo),
     }

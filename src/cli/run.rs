@@ -5,7 +5,7 @@ use std::thread;
 
 use crossbeam_channel::Receiver;
 
-use crate::app::{self, Drain, Logging, Outcome, Phase, Running};
+use crate::app::{self, Drain, Logging, Options, Outcome, Phase, Running};
 use crate::config::model::Config;
 use crate::config::{self, Loaded};
 
@@ -16,17 +16,27 @@ use super::{Exit, Where, report};
 pub(super) fn run(place: &Where) -> Exit {
     match config::load(&place.request()) {
         Err(problems) => report(&problems),
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded {
+            config,
+            warnings,
+            file,
+        }) => {
             for warning in &warnings {
                 say(&format!("warning: {warning}"));
             }
-            serve(config, |_| ())
+            let request = place.request();
+            let options = Options {
+                source: Some(Box::new(move || config::load(&request))),
+                file,
+                ..Options::default()
+            };
+            serve(config, options, |_| ())
         }
     }
 }
 
 /// Runs `config` until a signal ends it. `greet` is called once everything listens.
-pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
+pub(super) fn serve(config: Config, options: Options, greet: impl FnOnce(&Running)) -> Exit {
     let logging = match app::start_log(&config.log) {
         Ok(logging) => Arc::new(logging),
         Err(error) => {
@@ -43,7 +53,11 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
             return Exit::Failure;
         }
     };
-    let running = match Running::start_with_log(config, Some(&logging)) {
+    let options = Options {
+        logging: Some(Arc::clone(&logging)),
+        ..options
+    };
+    let running = match Running::start_with(config, options) {
         Ok(running) => running,
         Err(error) => {
             say(&format!("tollgate: {error}"));
@@ -52,7 +66,7 @@ pub(super) fn serve(config: Config, greet: impl FnOnce(&Running)) -> Exit {
     };
     announce(&running);
     greet(&running);
-    wait(&asks, &logging);
+    wait(&asks, &logging, &running);
     let exit = drain(running, asks, &logging);
     if let Some(logging) = Arc::into_inner(logging) {
         logging.shut_down();
@@ -70,16 +84,13 @@ fn announce(running: &Running) {
 }
 
 /// Blocks until a signal asks to stop.
-fn wait(asks: &Receiver<Ask>, logging: &Logging) {
+fn wait(asks: &Receiver<Ask>, logging: &Logging, running: &Running) {
     for ask in asks {
         match ask {
             Ask::Stop => return,
             Ask::ReopenLogs => logging.reopen(),
-            Ask::Reload => {
-                log::warn!(
-                    "HUP does nothing in this version: restart to apply a new configuration"
-                );
-            }
+            // Its outcome is in the log.
+            Ask::Reload => drop(running.reload()),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Signals: INT, TERM and QUIT drain, a second one of them forces, USR1 reopens the logs, HUP
-//! changes nothing.
+//! Signals: INT, TERM and QUIT drain, a second one of them forces, USR1 reopens the logs, HUP reloads.
 //!
 //! `ctrlc` listens for INT alone: with its `termination` feature it could not tell TERM from HUP.
 
@@ -17,7 +16,7 @@ pub(super) enum Ask {
     Stop,
     /// Close the log file and open it anew.
     ReopenLogs,
-    /// Read the configuration again, which this version cannot; a closing terminal sends it too.
+    /// Read the configuration again.
     Reload,
 }
 

@@ -3,6 +3,7 @@
 //! All forms (TOML, JSON, environment, command line) end up here; [`super::check`] turns this into
 //! [`super::model`]. Types only: no reading, no checking, no defaults.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::report::{At, Place};
@@ -18,6 +19,8 @@ pub(crate) struct ConfigFile {
     pub(crate) place: Place,
     /// Where the configuration came from, for people.
     pub(crate) origin: String,
+    /// The file it was read from.
+    pub(crate) path: Option<PathBuf>,
     /// `[server]`.
     pub(crate) server: ServerFile,
     /// `[admin]`.
@@ -45,6 +48,8 @@ pub(crate) struct ServerFile {
     pub(crate) queue_timeout: Written<Duration>,
     pub(crate) drain_timeout: Written<Duration>,
     pub(crate) drain_delay: Written<Duration>,
+    pub(crate) state_file: Written<String>,
+    pub(crate) watch_config: Written<bool>,
     pub(crate) trusted_proxies: Written<Vec<At<String>>>,
     pub(crate) health_paths: Written<Vec<At<String>>>,
     pub(crate) backend_header: Written<bool>,

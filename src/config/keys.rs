@@ -20,6 +20,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 16] = [
             "queue_timeout",
             "drain_timeout",
             "drain_delay",
+            "state_file",
+            "watch_config",
             "trusted_proxies",
             "health_paths",
             "backend_header",

@@ -9,6 +9,7 @@ pub mod units;
 
 mod check;
 mod command_line;
+pub mod diff;
 mod env_file;
 mod env_form;
 mod file;
@@ -63,6 +64,8 @@ pub struct Loaded {
     pub config: model::Config,
     /// What is odd in it, sorted by place.
     pub warnings: Vec<Problem>,
+    /// The file it was read from, if it was one.
+    pub file: Option<PathBuf>,
 }
 
 /// Finds, reads and checks the configuration.
@@ -90,12 +93,30 @@ pub fn load_str(name: &str, toml: &str) -> Result<Loaded, Problems> {
     finish(file, report)
 }
 
+/// Where `url` says that a backend is.
+///
+/// # Errors
+/// What is wrong with it, in a sentence or two.
+pub fn parse_backend_url(url: &str) -> Result<model::BackendAddress, String> {
+    check::parse_backend(url).map_err(|(message, hint)| format!("{message}: {hint}."))
+}
+
+/// Whether `text` can be the name of something: it goes into headers and logs.
+pub fn is_name(text: &str) -> bool {
+    check::is_name(text)
+}
+
 fn finish(file: Option<ConfigFile>, report: Report) -> Result<Loaded, Problems> {
+    let path = file.as_ref().and_then(|file| file.path.clone());
     let config = file.map(|file| check::check(&file, &report));
     let clean = report.is_clean();
     let (problems, warnings) = report.finish();
     match config {
-        Some(config) if clean => Ok(Loaded { config, warnings }),
+        Some(config) if clean => Ok(Loaded {
+            config,
+            warnings,
+            file: path,
+        }),
         _ => Err(Problems(problems)),
     }
 }
@@ -193,7 +214,9 @@ fn read_config(request: &Request, path: &Path, asked: &str, report: &Report) -> 
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
     {
-        return json_form::read(&name, &text, report);
+        let mut file = json_form::read(&name, &text, report)?;
+        file.path = Some(full);
+        return Some(file);
     }
     let mut variables = BTreeMap::new();
     if let Some(path) = &request.env_file {
@@ -204,7 +227,9 @@ fn read_config(request: &Request, path: &Path, asked: &str, report: &Report) -> 
     // The process environment wins over the file.
     variables.extend(request.environment.clone());
     let directory = full.parent().unwrap_or(Path::new(""));
-    read_toml(&name, &text, directory, &variables, report)
+    let mut file = read_toml(&name, &text, directory, &variables, report)?;
+    file.path = Some(full);
+    Some(file)
 }
 
 fn read_toml(

@@ -7,6 +7,7 @@ mod address;
 mod balance;
 mod key;
 
+use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use key::{Key, hash};
 
 /// Everything a running tollgate was told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Config {
     /// Where the configuration came from, for people: a path, `environment`, `command line`.
     pub origin: String,
@@ -38,7 +39,8 @@ pub struct Config {
 }
 
 /// Which listener engine accepts connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Engine {
     /// `reactor`: our own; readiness instead of threads.
     Reactor,
@@ -47,7 +49,7 @@ pub enum Engine {
 }
 
 /// `[server]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Server {
     /// Where to listen; never empty. Default `127.0.0.1:8080`.
     pub listen: Vec<Listen>,
@@ -69,6 +71,10 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// After the signal: how long `/readyz` already fails while requests are still taken. Default 0 s.
     pub drain_delay: Duration,
+    /// Where what would be lost with the process is kept: registered backends, what was set by hand, totals. Default none.
+    pub state_file: Option<PathBuf>,
+    /// Whether a change of the configuration file is a reason to reload. Default false.
+    pub watch_config: bool,
     /// Peers whose X-Forwarded-* and X-Request-ID are believed. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// Health endpoints answered on the traffic port, also with no backend up. Default none.
@@ -82,7 +88,7 @@ pub struct Server {
 }
 
 /// One health endpoint on the traffic port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
 pub struct HealthPath {
     /// Exact path, starting with `/`.
     pub path: String,
@@ -91,7 +97,8 @@ pub struct HealthPath {
 }
 
 /// What a health endpoint tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum HealthKind {
     /// The process lives: always 200 `{"status": "ok"}`. Every configured path but `/_health`.
     Process,
@@ -100,7 +107,7 @@ pub enum HealthKind {
 }
 
 /// `[server.limits]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Limits {
     /// Bytes of request line and header fields together. Default 32 KiB.
     pub head: u64,
@@ -122,7 +129,7 @@ pub struct Limits {
 }
 
 /// `[server.timeouts]`: what a client may take its time for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct ClientTimeouts {
     /// From the connect, or from the first byte of a later request, to the end of the head (reactor engine). Default 10 s.
     pub head: Duration,
@@ -140,7 +147,7 @@ pub struct ClientTimeouts {
 }
 
 /// `[admin]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Admin {
     /// Default `127.0.0.1:9180`.
     pub listen: SocketAddr,
@@ -149,9 +156,10 @@ pub struct Admin {
 }
 
 /// `[log]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Log {
     /// Lines below this level are not written. Default `info`.
+    #[serde(serialize_with = "as_text")]
     pub level: log::LevelFilter,
     /// Write to standard error. Default true.
     pub stderr: bool,
@@ -168,7 +176,7 @@ pub struct Log {
 }
 
 /// `[[upstream]]`: a named group of backends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Upstream {
     /// Unique name.
     pub name: String,
@@ -193,7 +201,7 @@ pub struct Upstream {
 }
 
 /// `[upstream.health]`: active probes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Health {
     /// Probes on or off. Default on.
     pub enabled: bool,
@@ -216,7 +224,7 @@ pub struct Health {
 }
 
 /// `[upstream.timeouts]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Serialize, Clone, Copy)]
 pub struct UpstreamTimeouts {
     /// Until connected. Default 1 s.
     pub connect: Duration,
@@ -229,7 +237,7 @@ pub struct UpstreamTimeouts {
 }
 
 /// `[[route]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Route {
     /// Unique name; `route-N` when none was given.
     pub name: Arc<str>,
@@ -248,7 +256,8 @@ pub struct Route {
 }
 
 /// Host condition of a route; always lower case, without port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum HostMatch {
     /// No condition.
     Any,
@@ -259,7 +268,8 @@ pub enum HostMatch {
 }
 
 /// Path condition of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum PathMatch {
     /// The path starts with this; on a `/` boundary unless the prefix ends with `/`.
     Prefix(String),
@@ -268,7 +278,8 @@ pub enum PathMatch {
 }
 
 /// One segment of a path pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Segment {
     /// This text.
     Literal(String),
@@ -277,7 +288,8 @@ pub enum Segment {
 }
 
 /// Where a route leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum RouteTo {
     /// To the upstream with this index in [`Config::upstreams`].
     Upstream(usize),
@@ -288,4 +300,12 @@ pub enum RouteTo {
         /// Service name and index of its upstream.
         table: Vec<(String, usize)>,
     },
+}
+
+/// For values that are no serde types.
+pub(super) fn as_text<T: ToString, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
 }

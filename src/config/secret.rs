@@ -1,7 +1,10 @@
 //! A secret: compared in constant time, never printed.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
+use serde::{Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
 /// A token or password from a file, the environment or the configuration.
@@ -27,6 +30,14 @@ impl Secret {
     /// Compares in time that depends on the lengths only.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(candidate).into()
+    }
+}
+
+/// Not the secret, but something that is different for another one: for telling whether it has changed.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        static SALT: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        serializer.serialize_u64(SALT.hash_one(&self.0))
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn read(document: &Document<'_>, text: &str) -> Option<ConfigFile> {
     let root = Table::open(document, "", root.get_ref(), document.source);
     Some(ConfigFile {
         upstreams_broken,
+        path: None,
         place: document.source,
         origin: document.report.name(document.source),
         server: root
@@ -82,6 +83,8 @@ fn server(table: &Table<'_>) -> ServerFile {
         queue_timeout: table.duration("queue_timeout"),
         drain_timeout: table.duration("drain_timeout"),
         drain_delay: table.duration("drain_delay"),
+        state_file: table.string("state_file"),
+        watch_config: table.boolean("watch_config"),
         trusted_proxies: table.strings("trusted_proxies"),
         health_paths: table.strings("health_paths"),
         backend_header: table.boolean("backend_header"),

@@ -20,6 +20,8 @@ use super::idle::IdlePool;
 use super::name::Name;
 use super::speed::Speed;
 
+pub use super::skip::Skip;
+
 /// The gate of a backend that takes requests.
 const OPEN: u64 = 0;
 /// The gate of a backend whose one trial is under way.
@@ -62,40 +64,6 @@ pub(super) enum Place {
 struct Condition {
     health: Health,
     breaker: Breaker,
-}
-
-/// Why a backend is not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Skip {
-    /// It was taken out by hand.
-    Disabled,
-    /// It is being emptied: it gets nothing new.
-    Draining,
-    /// Its probes fail.
-    Unreachable,
-    /// Live traffic failed; it comes back by itself.
-    Ejected {
-        /// Until then.
-        until: Instant,
-    },
-    /// One request is on its way to find out whether it is back.
-    Probing,
-    /// It has as many requests as it may have.
-    Full,
-}
-
-impl Skip {
-    /// In words.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Skip::Disabled => "disabled",
-            Skip::Draining => "draining",
-            Skip::Unreachable => "unreachable",
-            Skip::Ejected { .. } => "ejected",
-            Skip::Probing => "one request is finding out whether it is back",
-            Skip::Full => "it has all the requests it may have",
-        }
-    }
 }
 
 /// What a pick sees of a backend.
@@ -230,6 +198,14 @@ impl Backend {
     /// Counters right now.
     pub fn totals(&self) -> Totals {
         self.counters.totals()
+    }
+
+    /// Goes on from what an earlier process knew. `recent`: the mean time lately.
+    pub fn restore(&self, totals: &Totals, recent: Option<Duration>, now: Instant) {
+        self.counters.restore(totals);
+        if let Some(recent) = recent {
+            self.speed.restore(recent, now);
+        }
     }
 
     /// Begins an attempt, unless it has `most` already, or is to get one at a time and has it. `in_need`: nobody else is there, so

@@ -22,8 +22,18 @@ pub struct Totals {
     pub requests: u64,
     /// Attempts that failed by the backend's doing.
     pub failures: u64,
-    /// Mean time from the attempt's begin to the response head; `None` before the first.
-    pub mean_time: Option<Duration>,
+    /// Attempts that were answered.
+    pub answers: u64,
+    /// All their times from the attempt's begin to the response head.
+    pub answer_time: Duration,
+}
+
+impl Totals {
+    /// Mean time from an attempt's begin to the response head; `None` before the first.
+    pub fn mean_time(&self) -> Option<Duration> {
+        let answers = u32::try_from(self.answers).unwrap_or(u32::MAX);
+        self.answer_time.checked_div(answers)
+    }
 }
 
 impl Counters {
@@ -59,13 +69,21 @@ impl Counters {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let answers = self.answers.load(Ordering::Relaxed);
-        let micros = self.answer_micros.load(Ordering::Relaxed);
         Totals {
             active: self.active(),
             requests: self.requests.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
-            mean_time: micros.checked_div(answers).map(Duration::from_micros),
+            answers: self.answers.load(Ordering::Relaxed),
+            answer_time: Duration::from_micros(self.answer_micros.load(Ordering::Relaxed)),
         }
+    }
+
+    /// Goes on from what an earlier process had counted.
+    pub(super) fn restore(&self, totals: &Totals) {
+        let micros = u64::try_from(totals.answer_time.as_micros()).unwrap_or(u64::MAX);
+        self.requests.fetch_add(totals.requests, Ordering::Relaxed);
+        self.failures.fetch_add(totals.failures, Ordering::Relaxed);
+        self.answers.fetch_add(totals.answers, Ordering::Relaxed);
+        self.answer_micros.fetch_add(micros, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,7 @@
 pub mod backend;
 pub mod breaker;
 mod budget;
-mod counters;
+pub mod counters;
 pub mod dial;
 pub mod fleet;
 pub mod health;
@@ -18,6 +18,7 @@ pub mod member;
 mod name;
 mod outlier;
 pub mod report;
+mod skip;
 pub mod speed;
 pub mod watch;
 

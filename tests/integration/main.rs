@@ -32,11 +32,13 @@ mod upgrade; // WebSocket
 
 // The side rooms.
 mod admin; // the admin listener and the health paths on the traffic port
+mod api; // backends that come, change and go at run time
 mod config; // all ways to configure, and what a bad configuration says
 mod demo; // the demonstration
 mod drain; // signals, what finishes and what is cut
 mod health; // probes: down, skipped, back
 mod logging; // access lines, what never gets into them, rotation
+mod reload; // what a reload changes, and what it leaves alone
 
 // Across the rooms.
 mod conformance; // one test per rule, named by its RFC section

@@ -11,7 +11,7 @@ use crate::config::model::{Address, BackendAddress, HostMatch};
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Message and hint.
-pub(super) type Fault = (String, String);
+pub(crate) type Fault = (String, String);
 
 fn fault<T>(message: impl Into<String>, hint: impl Into<String>) -> Result<T, Fault> {
     Err((message.into(), hint.into()))
@@ -155,7 +155,7 @@ pub(super) fn reaches(backend: &BackendAddress, listener: &Address) -> bool {
 
 /// Parses `http://host`, `http://host:port`, `http://[::1]:port`, each perhaps with a `/` at the end, and
 /// `unix:/path`. The host is in lower case and without brackets.
-pub(super) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
+pub(crate) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return parse_unix_backend(path);
     }

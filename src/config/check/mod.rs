@@ -16,6 +16,8 @@ mod upstream;
 
 use std::time::Duration;
 
+pub(crate) use address::parse_backend;
+
 use super::file::{ConfigFile, Written};
 use super::model::Config;
 use super::report::{At, Place, Report};
@@ -132,12 +134,15 @@ fn given<T: Copy>(written: &Written<T>, default: T) -> T {
 }
 
 /// Names go into headers, logs and metrics: visible ASCII and not too long.
-fn check_name(report: &Report, what: &str, name: &At<String>) -> bool {
-    let fits = (1..=128).contains(&name.value.len())
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
         && name
-            .value
             .chars()
-            .all(|c| c.is_ascii_graphic() && c != '"' && c != '\\');
+            .all(|c| c.is_ascii_graphic() && c != '"' && c != '\\')
+}
+
+fn check_name(report: &Report, what: &str, name: &At<String>) -> bool {
+    let fits = is_name(&name.value);
     if !fits {
         report.problem_hint(
             name.place,

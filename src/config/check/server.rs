@@ -54,6 +54,8 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
             seconds(9),
         ),
         drain_delay: given(&file.drain_delay, Duration::ZERO),
+        state_file: check_state_file(file, report),
+        watch_config: given(&file.watch_config, false),
         trusted_proxies,
         health_paths: check_health_paths(file, report),
         backend_header: given(&file.backend_header, false),
@@ -78,6 +80,23 @@ fn check_reuse_port(file: &ServerFile, engine: Engine, report: &Report) -> bool 
         reactor_only(report, engine, written.place, message);
     }
     given(&file.reuse_port, false)
+}
+
+fn check_state_file(file: &ServerFile, report: &Report) -> Option<PathBuf> {
+    let path = file.state_file.as_ref()?;
+    if path.value.is_empty() {
+        return None;
+    }
+    if path.value.ends_with('/') {
+        let message = format!("`state_file` \"{}\" is not the name of a file", path.value);
+        report.problem_hint(
+            path.place,
+            message,
+            "write it as in \"/var/lib/tollgate/state.json\"",
+        );
+        return None;
+    }
+    Some(PathBuf::from(&path.value))
 }
 
 fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {

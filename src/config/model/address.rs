@@ -1,11 +1,13 @@
 //! Where one listens and where backends are. Nothing here resolves or opens anything.
 
+use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where a listener or a backend is, in words of the kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq, Hash)]
+#[serde(rename_all = "snake_case")]
 pub enum Address {
     /// TCP.
     Ip(SocketAddr),
@@ -44,7 +46,7 @@ impl fmt::Display for Address {
 }
 
 /// One entry of `listen`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// Port 0: the system picks one. Unix sockets need the reactor engine.
     pub address: Address,
@@ -54,7 +56,8 @@ pub struct Listen {
 }
 
 /// Where a backend listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum BackendAddress {
     /// TCP.
     Tcp {

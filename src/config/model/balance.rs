@@ -1,12 +1,14 @@
 //! How an upstream spreads its requests, over whom, and when it tries again or looks elsewhere.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use super::super::secret::Secret;
 use super::{BackendAddress, Key};
 
 /// How the next backend is picked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// `round_robin`: in turn, smoothly by weight.
     RoundRobin,
@@ -15,6 +17,7 @@ pub enum Strategy {
     /// `least_connections`: the fewest requests under way for the weight.
     LeastConnections,
     /// `p2c`: the less busy of two that are drawn by weight.
+    #[serde(rename = "p2c")]
     TwoChoices,
     /// `fastest`: the shortest time to first byte lately, times what is under way.
     Fastest,
@@ -23,15 +26,17 @@ pub enum Strategy {
 }
 
 /// One server of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
 pub struct Backend {
     /// As given, else `host:port` or `unix:PATH`.
     pub id: String,
     /// Where it listens.
+    #[serde(rename = "url", serialize_with = "super::as_text")]
     pub at: BackendAddress,
     /// Share of the traffic, 1 to 1000. Default 1.
     pub weight: u32,
     /// Used only when no backend that is none is usable. Default false.
+    #[serde(rename = "backup")]
     pub is_backup: bool,
     /// Most requests at the same time; `usize::MAX`: no limit, which is the default.
     pub max_connections: usize,
@@ -54,7 +59,8 @@ impl Backend {
 }
 
 /// Whether a backend is to take requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
 pub enum Duty {
     /// It is.
     #[default]
@@ -84,7 +90,7 @@ impl Duty {
 }
 
 /// `[upstream.sticky]`: a client stays with its backend, by a signed cookie.
-#[derive(Debug, Clone)]
+#[derive(Debug, Serialize, Clone)]
 pub struct Sticky {
     /// Name of the cookie. Default `tollgate_` and the upstream's name.
     pub cookie: String,
@@ -93,11 +99,12 @@ pub struct Sticky {
     /// How long the client keeps the cookie; zero: as long as the browser is open. Default zero.
     pub max_age: Duration,
     /// Sent over TLS only (`Secure`). Default false.
+    #[serde(rename = "secure")]
     pub is_secure: bool,
 }
 
 /// `[upstream.ejection]`: judged from live traffic.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Serialize, Clone, Copy)]
 pub struct Ejection {
     /// Failures in a row, within `window`, that eject a backend; 0 = never. Default 3.
     pub failures: u32,
@@ -119,7 +126,7 @@ pub struct Ejection {
 }
 
 /// `[upstream.retry]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Serialize, Clone, Copy)]
 pub struct Retry {
     /// Attempts after the first. Default 2.
     pub attempts: u32,

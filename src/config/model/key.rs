@@ -2,6 +2,7 @@
 //!
 //! A key is looked up and hashed here; what the hash is good for is decided elsewhere.
 
+use serde::Serialize;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -11,7 +12,8 @@ use siphasher::sip::SipHasher13;
 use crate::message::head::RequestHead;
 
 /// What a request is told apart by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Serialize, Clone, PartialEq, Eq, Hash)]
+#[serde(rename_all = "snake_case")]
 pub enum Key {
     /// `client_ip`.
     ClientIp,

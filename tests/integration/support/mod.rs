@@ -1,5 +1,6 @@
 //! What the tests are made of: scripted backends, raw clients, proxies in process and as a program, and patience.
 
+pub mod admin;
 pub mod backend;
 pub mod client;
 pub mod conn;

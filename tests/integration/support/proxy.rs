@@ -1,8 +1,9 @@
 //! A proxy in this process: built from backends and a few lines of configuration, on ports that the system picks.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
-use tollgate::app::{Outcome, Running, StartError};
+use tollgate::app::{Options, Outcome, Running, StartError};
 use tollgate::config;
 use tollgate::config::model::Address;
 
@@ -13,6 +14,8 @@ use super::{Backend, Engine};
 pub struct Proxy {
     running: Option<Running>,
     admin: SocketAddr,
+    /// What a reload reads.
+    file: Arc<Mutex<String>>,
 }
 
 /// A configuration in the making.
@@ -73,6 +76,17 @@ impl Proxy {
     #[track_caller]
     pub fn get(&self, target: &str) -> Response {
         get(self.traffic(), target)
+    }
+
+    /// Writes another configuration; it takes effect at the next reload.
+    pub fn write(&self, setup: &Setup) {
+        *self.file.lock().unwrap() = setup.text();
+    }
+
+    /// Reloads with another configuration: what is different, or all its problems.
+    pub fn reload(&self, setup: &Setup) -> Result<Vec<String>, Vec<String>> {
+        self.write(setup);
+        self.running().reload()
     }
 
     /// Shuts down and says how it went.
@@ -198,11 +212,20 @@ impl Setup {
         let text = self.text();
         let loaded = config::load_str("test.toml", &text)
             .unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
-        let running = Running::start(loaded.config)?;
+        let file = Arc::new(Mutex::new(text));
+        let source = Arc::clone(&file);
+        let options = Options {
+            source: Some(Box::new(move || {
+                config::load_str("test.toml", &source.lock().unwrap())
+            })),
+            ..Options::default()
+        };
+        let running = Running::start_with(loaded.config, options)?;
         let admin = running.admin().expect("an admin listener");
         Ok(Proxy {
             running: Some(running),
             admin,
+            file,
         })
     }
 }

@@ -1,0 +1,175 @@
+//! Which page a request asks for, and who may have it.
+
+use std::io::Read;
+use std::time::Instant;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::drain::Phase;
+use crate::exchange::Exchange;
+use crate::message::head::{RequestHead, ResponseHead};
+use crate::message::target::split_port;
+use crate::upstream::report;
+
+use super::control::Reload;
+use super::{Admin, LONGEST_BODY};
+
+const PAGES: &[&str] = &[
+    "/livez",
+    "/readyz",
+    "/healthz",
+    "/_proxy/health",
+    "/_proxy/health_check",
+    "/_proxy/status",
+    "/_proxy/upstreams",
+    "/_proxy/upstreams/{name}",
+    "/_proxy/upstreams/{name}/backends/{id}",
+    "/_proxy/reload",
+];
+
+/// Status and body of an answer.
+pub(super) type Page = (StatusCode, Value);
+
+/// What is said where there is nothing but a message.
+pub(super) fn message(status: StatusCode, text: impl Into<String>) -> Page {
+    let text: String = text.into();
+    (
+        status,
+        json!({ "message": text, "status": status.as_u16() }),
+    )
+}
+
+/// The answer to a method that a page does not know.
+pub(super) fn method(head: &mut ResponseHead, allowed: &'static str) -> Page {
+    head.fields.append("Allow", allowed);
+    let text = format!("Only {allowed} can be used here.");
+    message(StatusCode::METHOD_NOT_ALLOWED, text)
+}
+
+impl Admin {
+    /// The page that is asked for.
+    pub(super) fn page(&self, exchange: &mut dyn Exchange, head: &mut ResponseHead) -> Page {
+        let request = exchange.head();
+        let path = request.target.path();
+        let is_reading = matches!(request.method, Method::GET | Method::HEAD);
+        let open = match path {
+            "/livez" => Some((StatusCode::OK, json!({ "status": "ok" }))),
+            "/readyz" | "/healthz" => Some(self.readiness()),
+            "/_proxy/health" | "/_proxy/health_check" => Some(self.backends()),
+            _ => None,
+        };
+        if let Some(open) = open {
+            return if is_reading {
+                open
+            } else {
+                method(head, "GET, HEAD")
+            };
+        }
+        let is_known = path == "/_proxy/status"
+            || path == "/_proxy/reload"
+            || path.starts_with("/_proxy/upstreams");
+        if !is_known {
+            let body = json!({ "message": "No such page.", "status": 404, "pages": PAGES });
+            return (StatusCode::NOT_FOUND, body);
+        }
+        if !self.is_authorized(request) {
+            head.fields
+                .append("WWW-Authenticate", "Bearer realm=\"tollgate\"");
+            return message(StatusCode::UNAUTHORIZED, "Not authenticated");
+        }
+        if !is_reading && let Some(objection) = self.distrust(request) {
+            return message(StatusCode::FORBIDDEN, objection);
+        }
+        match path {
+            "/_proxy/status" if is_reading => (StatusCode::OK, self.view.render(Instant::now())),
+            "/_proxy/status" => method(head, "GET, HEAD"),
+            "/_proxy/reload" if request.method == Method::POST => self.reload(request),
+            "/_proxy/reload" => method(head, "POST"),
+            _ => self.upstreams(exchange, head),
+        }
+    }
+
+    /// Ready: not shutting down, and at least one backend is usable.
+    fn readiness(&self) -> Page {
+        if self.view.drain.phase() > Phase::Serving {
+            let body = json!({ "status": "draining" });
+            return (StatusCode::SERVICE_UNAVAILABLE, body);
+        }
+        let (now, upstreams) = (Instant::now(), self.view.fleet.upstreams());
+        if upstreams.iter().any(|upstream| upstream.can_serve(now)) {
+            (StatusCode::OK, json!({ "status": "ok" }))
+        } else {
+            let body = json!({ "status": "no_backend" });
+            (StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+    }
+
+    fn backends(&self) -> Page {
+        let (is_healthy, body) = report::backends(&self.view.fleet.upstreams(), Instant::now());
+        let status = if is_healthy {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        (status, body)
+    }
+
+    fn reload(&self, request: &RequestHead) -> Page {
+        let how = match request.target.query() {
+            "" => Reload::Apply,
+            "?ask" => Reload::Ask,
+            _ => return message(StatusCode::BAD_REQUEST, "The only query here is `?ask`."),
+        };
+        match self.control.reload(how) {
+            Ok(changes) => (
+                StatusCode::OK,
+                json!({ "reloaded": how == Reload::Apply, "changes": changes }),
+            ),
+            Err(problems) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({
+                    "message": "The configuration is bad; nothing has changed.",
+                    "status": 422,
+                    "problems": problems,
+                }),
+            ),
+        }
+    }
+
+    fn is_authorized(&self, request: &RequestHead) -> bool {
+        let Some(token) = &self.settings.token else {
+            return true;
+        };
+        let credentials = request.fields.get("authorization").unwrap_or_default();
+        match credentials.split_at_checked(7) {
+            Some((scheme, given)) => {
+                scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(given.trim_ascii())
+            }
+            None => false,
+        }
+    }
+
+    /// Why nothing is changed for this request: it may be a browser's, sent by somebody else's page. `None`: it is not.
+    fn distrust(&self, request: &RequestHead) -> Option<&'static str> {
+        if request.fields.contains("origin") || request.fields.contains("sec-fetch-site") {
+            return Some("Changes are not taken from web pages.");
+        }
+        if self.settings.token.is_some() {
+            return None;
+        }
+        // A name could be anybody's that points here (DNS rebinding).
+        let host = split_port(request.host()).0;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_ours = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+        (!is_ours)
+            .then_some("Without an admin token, changes need an IP address or `localhost` as host.")
+    }
+}
+
+/// The whole body of a request, which is here already; empty when it cannot be had.
+pub(super) fn body(exchange: &mut dyn Exchange) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = exchange.body().take(LONGEST_BODY).read_to_end(&mut bytes);
+    bytes
+}

@@ -1,0 +1,193 @@
+//! Who the backends are: what the configuration says, and what has changed since. Every change ends here, one after another, and
+//! takes effect as a whole: a new snapshot for the requests that come from then on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::admin::{Control, Objection, Order, Placed, Reload};
+use crate::config::diff::{diff, without_restart};
+use crate::config::model::Config;
+use crate::config::{Loaded, Problems};
+use crate::serve::Corridor;
+use crate::serve::snapshot::Snapshot;
+
+use super::changes::Changes;
+use super::memory::Memory;
+use super::watched::Watched;
+
+/// Counters are written to the state file this often.
+const SAVED: Duration = Duration::from_secs(10);
+
+/// Reads the configuration again, as it was read at the start.
+pub type Source = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
+
+/// Everything that changes snapshots.
+pub(super) struct Registry {
+    corridor: Arc<Corridor>,
+    source: Option<Source>,
+    memory: Option<Memory>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What the configuration alone says.
+    configured: Arc<Config>,
+    changes: Changes,
+    watched: Option<Watched>,
+    saved: Instant,
+}
+
+/// What a process begins with: its configuration, with what an earlier one has left in the state file.
+pub(super) struct Beginning {
+    pub(super) snapshot: Arc<Snapshot>,
+    configured: Arc<Config>,
+    changes: Changes,
+    memory: Option<Memory>,
+}
+
+impl Beginning {
+    /// The configuration, and what is remembered.
+    pub(super) fn new(config: Config) -> Beginning {
+        let now = Instant::now();
+        let memory = config.server.state_file.as_deref().map(Memory::new);
+        let remembered = memory.as_ref().map(|memory| memory.read(now));
+        let (changes, totals) = remembered.unwrap_or_default();
+        let snapshot = Snapshot::new(Arc::new(changes.apply(&config)));
+        totals.restore(&snapshot.upstreams(), now);
+        Beginning {
+            snapshot: Arc::new(snapshot),
+            configured: Arc::new(config),
+            changes,
+            memory,
+        }
+    }
+
+    /// Who keeps it up to date from now on. `file`: the configuration file, if there is one.
+    pub(super) fn registry(
+        self,
+        corridor: Arc<Corridor>,
+        source: Option<Source>,
+        file: Option<PathBuf>,
+    ) -> Registry {
+        let is_watched = self.configured.server.watch_config && source.is_some();
+        let state = State {
+            watched: file.filter(|_| is_watched).map(Watched::new),
+            configured: self.configured,
+            changes: self.changes,
+            saved: Instant::now(),
+        };
+        Registry {
+            corridor,
+            source,
+            memory: self.memory,
+            state: Mutex::new(state),
+        }
+    }
+}
+
+impl Registry {
+    /// What has to be done every second.
+    pub(super) fn tick(&self, now: Instant) {
+        let mut state = self.state.lock();
+        let gone = state.changes.expire(now);
+        for (upstream, id) in &gone {
+            log::warn!("backend {upstream}/{id} is removed: it has not renewed its registration");
+        }
+        if !gone.is_empty() {
+            self.apply(&mut state, now);
+        } else if now.saturating_duration_since(state.saved) >= SAVED {
+            self.save(&mut state, now);
+        }
+        let is_new = state.watched.as_mut().is_some_and(Watched::has_changed);
+        drop(state);
+        if is_new {
+            log::info!("the configuration file has changed");
+            // Its outcome is in the log.
+            let _ = self.reload(Reload::Apply);
+        }
+    }
+
+    /// Writes the state file, if there is one.
+    pub(super) fn remember(&self) {
+        self.save(&mut self.state.lock(), Instant::now());
+    }
+
+    /// Makes the changes take effect.
+    fn apply(&self, state: &mut State, now: Instant) {
+        let config = Arc::new(state.changes.apply(&state.configured));
+        let snapshot = self.corridor.snapshot().successor(config, now);
+        self.corridor.replace(Arc::new(snapshot));
+        self.save(state, now);
+    }
+
+    fn save(&self, state: &mut State, now: Instant) {
+        state.saved = now;
+        if let Some(memory) = &self.memory {
+            memory.write(&state.changes, &self.corridor.fleet().upstreams(), now);
+        }
+    }
+
+    fn load(&self) -> Result<Loaded, Vec<String>> {
+        let Some(source) = &self.source else {
+            return Err(vec![
+                "this process has no configuration to read again".to_owned(),
+            ]);
+        };
+        source().map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+    }
+}
+
+impl Control for Registry {
+    fn put_backend(&self, upstream: &str, id: &str, order: &Order) -> Result<Placed, Objection> {
+        let now = Instant::now();
+        let state = &mut *self.state.lock();
+        let placed = state
+            .changes
+            .put(&state.configured, upstream, id, order, now)?;
+        match placed {
+            Placed::New => log::info!("backend {upstream}/{id} has registered"),
+            Placed::Changed => log::info!("backend {upstream}/{id} is changed: {order}"),
+            Placed::Same => return Ok(placed),
+        }
+        self.apply(state, now);
+        Ok(placed)
+    }
+
+    fn remove_backend(&self, upstream: &str, id: &str) -> Result<(), Objection> {
+        let state = &mut *self.state.lock();
+        state.changes.remove(&state.configured, upstream, id)?;
+        log::info!("backend {upstream}/{id} is removed");
+        self.apply(state, Instant::now());
+        Ok(())
+    }
+
+    fn expiry(&self, upstream: &str, id: &str) -> Option<Instant> {
+        self.state.lock().changes.until(upstream, id)
+    }
+
+    fn reload(&self, how: Reload) -> Result<Vec<String>, Vec<String>> {
+        let loaded = self.load().inspect_err(|problems| {
+            if how == Reload::Apply {
+                log::error!("the new configuration is bad, nothing has changed:");
+                problems.iter().for_each(|problem| log::error!("{problem}"));
+            }
+        })?;
+        let state = &mut *self.state.lock();
+        let differences = diff(&state.configured, &loaded.config);
+        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        if how == Reload::Ask {
+            return Ok(texts);
+        }
+        for warning in &loaded.warnings {
+            log::warn!("{warning}");
+        }
+        log::info!("reloaded: {} differences", texts.len());
+        texts.iter().for_each(|text| log::info!("{text}"));
+        state.configured = Arc::new(without_restart(&state.configured, loaded.config));
+        self.apply(state, Instant::now());
+        Ok(texts)
+    }
+}
