@@ -161,12 +161,16 @@ impl Backend {
         self.condition.lock().health.clone()
     }
 
-    /// Replaces what the probes found. A backend that turns healthy loses its idle connections: they are from before.
+    /// Replaces what the probes found. A backend that turns healthy loses its idle connections: they are from before. An
+    /// ejection from before ends too, as far as the next request agrees.
     pub fn set_health(&self, health: Health) {
         let mut condition = self.condition.lock();
         let is_back =
             condition.health.status == Status::Unreachable && health.status != Status::Unreachable;
         condition.health = health;
+        if is_back {
+            condition.breaker.reconsider();
+        }
         self.publish(&condition);
         drop(condition);
         if is_back {

@@ -113,6 +113,13 @@ impl Breaker {
         std::mem::take(&mut self.has_returned)
     }
 
+    /// There is reason to think that the backend is back: the next request shows, without waiting for the cooldown's end.
+    pub fn reconsider(&mut self) {
+        if matches!(self.state, State::Tripped { .. }) {
+            self.state = State::Probing { is_busy: false };
+        }
+    }
+
     /// Asks to be the one request that a probing breaker lets through.
     pub fn begin_trial(&mut self, now: Instant) -> bool {
         let is_free = match self.state {
@@ -303,6 +310,23 @@ mod tests {
         assert_eq!(breaker.state(), State::Passing);
         assert!(breaker.take_return());
         assert!(!breaker.take_return());
+    }
+
+    #[test]
+    fn with_reason_to_think_that_it_is_back_the_cooldown_is_cut_short() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        breaker.reconsider();
+        assert_eq!(breaker.state(), State::Passing);
+        trip(&mut breaker, now);
+        breaker.reconsider();
+        assert!(breaker.begin_trial(now));
+        assert_eq!(
+            breaker.record_failure(&RULES, now),
+            Some(Reason::StillFailing)
+        );
+        let again = breaker.trip(&RULES, Reason::StillFailing, now);
+        assert_eq!(again.cooldown, seconds(20));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
 mod forward; // what a backend is sent; retries; timeouts
 mod respond; // what a client is sent: streams, cuts, large bodies
+mod rollout; // restarts and reloads under traffic
 mod route;
 mod waiting; // answers that are waited for without a worker // hosts, paths, services
 
