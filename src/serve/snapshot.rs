@@ -31,14 +31,30 @@ pub struct Group {
     /// The backends.
     pub upstream: Arc<Upstream>,
     /// The strategy with its state.
-    pub balancer: Balancer,
+    pub balancer: Arc<Balancer>,
     /// Where clients are to stay with their backends.
     pub sticky: Option<Sticky>,
 }
 
 impl Group {
     fn new(upstream: Upstream) -> Group {
-        let balancer = Balancer::new(&upstream);
+        let balancer = Arc::new(Balancer::new(&upstream));
+        Group::with(upstream, balancer)
+    }
+
+    /// The group that takes over from this one.
+    fn successor(&self, settings: &model::Upstream, now: Instant) -> Group {
+        let (before, after) = (&self.upstream, self.upstream.successor(settings, now));
+        // Whose turn it is goes on, unless it is about others now.
+        let is_same = before.settings.balance == settings.balance
+            && before.settings.backends == settings.backends;
+        if is_same {
+            return Group::with(after, Arc::clone(&self.balancer));
+        }
+        Group::new(after)
+    }
+
+    fn with(upstream: Upstream, balancer: Arc<Balancer>) -> Group {
         let sticky = upstream.settings.sticky.as_ref();
         Group {
             sticky: sticky.map(|settings| Sticky::new(settings, &upstream)),
@@ -70,15 +86,14 @@ impl Snapshot {
 
     /// What takes over from this one: what is known about upstreams and backends that stay, goes on.
     pub fn successor(&self, config: Arc<Config>, now: Instant) -> Snapshot {
-        let upstream = |settings: &model::Upstream| {
-            let mut known = self.groups.iter().map(|group| &group.upstream);
-            match known.find(|upstream| *upstream.name == settings.name) {
+        let group = |settings: &model::Upstream| {
+            let mut known = self.groups.iter();
+            match known.find(|group| *group.upstream.name == settings.name) {
                 Some(known) => known.successor(settings, now),
-                None => Upstream::new(settings),
+                None => Group::new(Upstream::new(settings)),
             }
         };
-        let groups = config.upstreams.iter().map(upstream).map(Group::new);
-        let groups = groups.collect();
+        let groups = config.upstreams.iter().map(group).collect();
         Snapshot::of(config, groups)
     }
 
