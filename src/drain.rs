@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -17,7 +17,8 @@ pub enum Phase {
     Serving,
     /// `/readyz` fails already, requests are still taken (`drain_delay`).
     Leaving,
-    /// New exchanges are refused, those in flight finish.
+    /// New exchanges are refused, those in flight finish. (Where another process takes the next connections, what has come to
+    /// this one is served.)
     Draining,
     /// Nothing is waited for any more; every thread ends.
     Stopped,
@@ -33,6 +34,8 @@ pub struct Drain {
 struct Inner {
     phase: AtomicU8,
     flights: Mutex<Slab<Entry>>,
+    /// Changed under the lock of the flights, so that no wait misses it.
+    holds: AtomicUsize,
     changed: Condvar,
     /// Those who wait for something else than the condition, and have to be woken.
     sleepers: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
@@ -68,6 +71,12 @@ pub struct Flight {
 pub struct FlightGuard {
     inner: Arc<Inner>,
     key: usize,
+}
+
+/// Keeps a drain from being over until dropped, though nothing is in flight.
+#[derive(Debug)]
+pub struct Hold {
+    inner: Arc<Inner>,
 }
 
 impl Drain {
@@ -121,6 +130,24 @@ impl Drain {
         }
     }
 
+    /// Holds the drain up: exchanges may still begin that have to be served. It counts as nothing in flight.
+    pub fn hold(&self) -> Hold {
+        let _order = self.inner.flights.lock();
+        self.inner.holds.fetch_add(1, Ordering::AcqRel);
+        Hold {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+
+    /// Whether something is in flight, or may still come to be.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy_with(&self.inner.flights.lock())
+    }
+
+    fn is_busy_with(&self, flights: &Slab<Entry>) -> bool {
+        !flights.is_empty() || self.inner.holds.load(Ordering::Acquire) > 0
+    }
+
     /// How many exchanges are in flight.
     pub fn in_flight(&self) -> usize {
         self.inner.flights.lock().len()
@@ -139,12 +166,12 @@ impl Drain {
         flights
     }
 
-    /// Waits until nothing is in flight, the phase is [`Phase::Stopped`], or `patience` is over, whichever comes first.
-    /// Returns how many are left.
+    /// Waits until nothing is in flight or held, the phase is [`Phase::Stopped`], or `patience` is over, whichever comes
+    /// first. Returns how many are in flight.
     pub fn wait_idle(&self, patience: Duration) -> usize {
         let deadline = Instant::now() + patience;
         let mut flights = self.inner.flights.lock();
-        while !flights.is_empty() && !self.is_stopped() {
+        while self.is_busy_with(&flights) && !self.is_stopped() {
             if self
                 .inner
                 .changed
@@ -193,6 +220,15 @@ impl Drop for FlightGuard {
     }
 }
 
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let order = self.inner.flights.lock();
+        self.inner.holds.fetch_sub(1, Ordering::AcqRel);
+        drop(order);
+        self.inner.changed.notify_all();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +253,22 @@ mod tests {
         };
         drop(guard);
         assert_eq!(waiter.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_hold_is_waited_for_but_is_nothing_in_flight() {
+        let drain = Drain::new();
+        let holds = [drain.hold(), drain.hold()];
+        drain.advance(Phase::Draining);
+        assert_eq!(drain.wait_idle(Duration::ZERO), 0);
+        assert!(drain.is_busy());
+        let waiter = {
+            let drain = drain.clone();
+            std::thread::spawn(move || drain.wait_idle(Duration::from_secs(60)))
+        };
+        drop(holds);
+        assert_eq!(waiter.join().unwrap(), 0);
+        assert!(!drain.is_busy());
     }
 
     #[test]

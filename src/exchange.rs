@@ -97,6 +97,11 @@ pub trait Exchange: Send {
         false
     }
 
+    /// Whether another process takes what this client asks next: then even a process that drains serves what has come to it.
+    fn has_successor(&self) -> bool {
+        false
+    }
+
     /// Whether the client is known to be gone; a client that has only ended its sending side is not.
     fn is_gone(&self) -> bool {
         false

@@ -5,6 +5,7 @@
 
 mod answer;
 mod bind;
+mod inherited;
 mod reactor;
 mod tiny;
 
@@ -13,6 +14,8 @@ use std::io;
 
 use crate::config::model::{Address, Engine, Listen, Server};
 use crate::exchange::Listener;
+
+pub use inherited::{InheritError, Inherited};
 
 /// A listener could not be opened.
 #[derive(Debug)]
@@ -26,10 +29,12 @@ impl fmt::Display for BindError {
         let is_unix = matches!(self.address, Address::Unix(_));
         let hint = match self.error.kind() {
             io::ErrorKind::AddrInUse if is_unix => {
-                ": another process listens there; stop it or choose another path"
+                ": another process listens there; stop it or choose another path (only a socket that a supervisor \
+                 passes can have two: systemd socket activation)"
             }
             io::ErrorKind::AddrInUse => {
-                ": another process listens there; stop it or choose another port"
+                ": another process listens there; stop it or choose another port (two processes share one with \
+                 server.reuse_port = true in both, or by systemd socket activation)"
             }
             io::ErrorKind::PermissionDenied if is_unix => {
                 ": the folder must be writable for the user that runs tollgate"
@@ -53,19 +58,27 @@ pub struct Opened {
     pub addresses: Vec<Address>,
 }
 
-/// Opens all of `listen` with the engine, limits and timeouts of `server`.
+/// Opens all of `listen` with the engine, limits and timeouts of `server`; what was `inherited` is open already.
 ///
 /// # Errors
 /// When an address cannot be bound; and when the tiny_http engine would be exposed to a network that nobody called
 /// trusted.
-pub fn open(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
+pub fn open(
+    listen: &[Listen],
+    server: &Server,
+    inherited: &mut Inherited,
+) -> Result<Opened, BindError> {
     match server.engine {
-        Engine::Reactor => reactor::open(listen, server),
-        Engine::TinyHttp => open_tiny(listen, server),
+        Engine::Reactor => reactor::open(listen, server, inherited),
+        Engine::TinyHttp => open_tiny(listen, server, inherited),
     }
 }
 
-fn open_tiny(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
+fn open_tiny(
+    listen: &[Listen],
+    server: &Server,
+    inherited: &mut Inherited,
+) -> Result<Opened, BindError> {
     let mut opened = Opened {
         listeners: Vec::new(),
         addresses: Vec::new(),
@@ -85,7 +98,9 @@ fn open_tiny(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
             );
             return Err(failed(error));
         }
-        let listener = bind::tcp(address, false)
+        let passed = inherited.take_tcp(address);
+        let listener = passed
+            .map_or_else(|| bind::tcp(address, false), Ok)
             .and_then(|socket| tiny::TinyListener::new(socket, server))
             .map_err(failed)?;
         opened.addresses.push(Address::Ip(listener.local()));

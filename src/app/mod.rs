@@ -27,6 +27,7 @@ use crate::serve::Corridor;
 
 use registry::{Beginning, Registry};
 
+pub use crate::accept::{InheritError, Inherited};
 pub use crate::demo::DemoBackend;
 pub use crate::drain::{Drain, Flight, Phase};
 pub use crate::logging::Logging;
@@ -55,6 +56,8 @@ pub struct Running {
 pub enum StartError {
     /// An address cannot be listened on.
     Bind(BindError),
+    /// A socket that was passed cannot be used.
+    Inherit(InheritError),
     /// A thread cannot be started.
     Thread(io::Error),
 }
@@ -72,6 +75,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Bind(error) => error.fmt(f),
+            StartError::Inherit(error) => error.fmt(f),
             StartError::Thread(error) => {
                 write!(
                     f,
@@ -90,6 +94,12 @@ impl From<BindError> for StartError {
     }
 }
 
+impl From<InheritError> for StartError {
+    fn from(error: InheritError) -> StartError {
+        StartError::Inherit(error)
+    }
+}
+
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> StartError {
         StartError::Thread(error)
@@ -105,6 +115,8 @@ pub struct Options {
     pub source: Option<Source>,
     /// The file that the configuration came from, for `server.watch_config`.
     pub file: Option<PathBuf>,
+    /// Sockets that are listened on where they are what the configuration asks for.
+    pub inherited: Inherited,
 }
 
 impl Running {
@@ -119,12 +131,15 @@ impl Running {
     /// Starts.
     ///
     /// # Errors
-    /// As [`Running::start`].
+    /// As [`Running::start`]; and when an inherited socket is asked for nowhere.
     pub fn start_with(config: Config, options: Options) -> Result<Running, StartError> {
+        let mut inherited = options.inherited;
         let server = config.server.clone();
+        inherited.expect_only(&addresses(&config))?;
         // All sockets first: when one cannot be had, no thread was started in vain.
-        let traffic = accept::open(&config.server.listen, &config.server)?;
-        let admin = config.admin.clone().map(|admin| open_admin(admin, &config));
+        let traffic = accept::open(&server.listen, &server, &mut inherited)?;
+        let admin = config.admin.clone();
+        let admin = admin.map(|admin| open_admin(admin, &config, &mut inherited));
         let admin = admin.transpose()?;
         let drain = Drain::new();
         let beginning = Beginning::new(config);
@@ -224,8 +239,10 @@ impl Running {
         self.drain.advance(Phase::Draining);
         let deadline = Instant::now() + self.drain_timeout;
         let mut left = self.drain.in_flight();
-        while left > 0 && Instant::now() < deadline && !self.drain.is_stopped() {
-            progress(left);
+        while self.drain.is_busy() && Instant::now() < deadline && !self.drain.is_stopped() {
+            if left > 0 {
+                progress(left);
+            }
             left = self
                 .drain
                 .wait_idle(PROGRESS.min(deadline.saturating_duration_since(Instant::now())));
@@ -273,7 +290,19 @@ pub fn start_log(settings: &Log) -> io::Result<Logging> {
     })
 }
 
-fn open_admin(admin: model::Admin, config: &Config) -> Result<(model::Admin, Opened), BindError> {
+/// All that the configuration wants to listen on.
+fn addresses(config: &Config) -> Vec<Address> {
+    let traffic = config.server.listen.iter();
+    let traffic = traffic.map(|listen| listen.address.clone());
+    let admin = config.admin.iter().map(|admin| Address::Ip(admin.listen));
+    traffic.chain(admin).collect()
+}
+
+fn open_admin(
+    admin: model::Admin,
+    config: &Config,
+    inherited: &mut Inherited,
+) -> Result<(model::Admin, Opened), BindError> {
     let listen = Listen {
         address: Address::Ip(admin.listen),
         proxy_protocol: false,
@@ -283,7 +312,7 @@ fn open_admin(admin: model::Admin, config: &Config) -> Result<(model::Admin, Ope
         listener_threads: 1,
         ..config.server.clone()
     };
-    Ok((admin, accept::open(&[listen], &server)?))
+    Ok((admin, accept::open(&[listen], &server, inherited)?))
 }
 
 fn load_view(

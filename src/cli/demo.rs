@@ -6,6 +6,7 @@ use crate::app::{DemoBackend, Options, Running};
 use crate::config::{self, Loaded};
 
 use super::notice::say;
+use super::supervisor::Supervisor;
 use super::{Exit, report, run, signals};
 
 #[derive(Debug, Args)]
@@ -83,7 +84,9 @@ fn over_backends(demo: &Demo) -> Exit {
     }
     let exit = match config::load_str("demo", &configuration(demo, &backends)) {
         Err(problems) => report(&problems),
-        Ok(Loaded { config, .. }) => run::serve(config, Options::default(), greet),
+        Ok(Loaded { config, .. }) => {
+            run::serve(config, Options::default(), &Supervisor::default(), greet)
+        }
     };
     if exit == Exit::Cut {
         // What was cut must stay cut: a backend that shuts down would answer in the last moment.

@@ -9,6 +9,7 @@ mod notice;
 mod reload;
 mod run;
 mod signals;
+mod supervisor;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -5,15 +5,26 @@ use std::thread;
 
 use crossbeam_channel::Receiver;
 
-use crate::app::{self, Drain, Logging, Options, Outcome, Phase, Running};
+use crate::app::{self, Drain, Inherited, Logging, Options, Outcome, Phase, Running, StartError};
 use crate::config::model::Config;
 use crate::config::{self, Loaded};
 
 use super::notice::say;
 use super::signals::{self, Ask};
+use super::supervisor::Supervisor;
 use super::{Exit, Where, report};
 
 pub(super) fn run(place: &Where) -> Exit {
+    // First of all: no thread runs yet and nothing is open.
+    let inherited = match Inherited::from_environment() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            say(&format!("tollgate: {error}"));
+            return Exit::BadConfig;
+        }
+    };
+    let supervisor = std::env::var("NOTIFY_SOCKET").ok();
+    let supervisor = Supervisor::at(supervisor.as_deref());
     match config::load(&place.request()) {
         Err(problems) => report(&problems),
         Ok(Loaded {
@@ -28,15 +39,21 @@ pub(super) fn run(place: &Where) -> Exit {
             let options = Options {
                 source: Some(Box::new(move || config::load(&request))),
                 file,
+                inherited,
                 ..Options::default()
             };
-            serve(config, options, |_| ())
+            serve(config, options, &supervisor, |_| ())
         }
     }
 }
 
-/// Runs `config` until a signal ends it. `greet` is called once everything listens.
-pub(super) fn serve(config: Config, options: Options, greet: impl FnOnce(&Running)) -> Exit {
+/// Runs `config` until a signal ends it, and tells the supervisor. `greet` is called once everything listens.
+pub(super) fn serve(
+    config: Config,
+    options: Options,
+    supervisor: &Supervisor,
+    greet: impl FnOnce(&Running),
+) -> Exit {
     let logging = match app::start_log(&config.log) {
         Ok(logging) => Arc::new(logging),
         Err(error) => {
@@ -61,13 +78,19 @@ pub(super) fn serve(config: Config, options: Options, greet: impl FnOnce(&Runnin
         Ok(running) => running,
         Err(error) => {
             say(&format!("tollgate: {error}"));
-            return Exit::Failure;
+            // The supervisor and the configuration disagree: starting again would not help.
+            return match error {
+                StartError::Inherit(_) => Exit::BadConfig,
+                StartError::Bind(_) | StartError::Thread(_) => Exit::Failure,
+            };
         }
     };
     announce(&running);
     greet(&running);
-    wait(&asks, &logging, &running);
-    let exit = drain(running, asks, &logging);
+    supervisor.ready();
+    wait(&asks, &logging, &running, supervisor);
+    supervisor.stopping();
+    let exit = drain(running, asks, &logging, supervisor);
     if let Some(logging) = Arc::into_inner(logging) {
         logging.shut_down();
     }
@@ -84,13 +107,17 @@ fn announce(running: &Running) {
 }
 
 /// Blocks until a signal asks to stop.
-fn wait(asks: &Receiver<Ask>, logging: &Logging, running: &Running) {
+fn wait(asks: &Receiver<Ask>, logging: &Logging, running: &Running, supervisor: &Supervisor) {
     for ask in asks {
         match ask {
             Ask::Stop => return,
             Ask::ReopenLogs => logging.reopen(),
-            // Its outcome is in the log.
-            Ask::Reload => drop(running.reload()),
+            Ask::Reload => {
+                supervisor.reloading();
+                // Its outcome is in the log.
+                drop(running.reload());
+                supervisor.ready();
+            }
         }
     }
 }
@@ -98,11 +125,19 @@ fn wait(asks: &Receiver<Ask>, logging: &Logging, running: &Running) {
 /// Most exchanges that the log names when it is stopped.
 const NAMED: usize = 50;
 
-fn drain(running: Running, asks: Receiver<Ask>, logging: &Arc<Logging>) -> Exit {
+fn drain(
+    running: Running,
+    asks: Receiver<Ask>,
+    logging: &Arc<Logging>,
+    supervisor: &Supervisor,
+) -> Exit {
     let drain = running.drain().clone();
     log::info!("draining");
     watch_for_force(asks, drain, Arc::downgrade(logging));
-    let outcome = running.shut_down(&mut |left| say(&format!("draining: {left} in flight…")));
+    let outcome = running.shut_down(&mut |left| {
+        say(&format!("draining: {left} in flight…"));
+        supervisor.draining(left);
+    });
     match outcome {
         Outcome::Clean => {
             say("tollgate: drained, all requests finished");

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use crate::admit::Refusal;
 use crate::config::model::Engine;
-use crate::drain::Drain;
+use crate::drain::{Drain, Phase};
 use crate::error::Cause;
 use crate::exchange::{BodyFault, Exchange, HeadFault, Intake, Sideline};
 use crate::tunnel::Tunnels;
@@ -178,7 +178,7 @@ impl Corridor {
 
     fn refuse_job(&self, job: Box<Job>) {
         let (exchange, context) = job.into_parts();
-        let cause = if self.drain.is_draining() {
+        let cause = if self.drain.is_draining() && !exchange.has_successor() {
             Cause::Draining
         } else {
             Cause::Overloaded
@@ -202,10 +202,16 @@ impl Intake for Corridor {
         let mut context = Context::new(&*exchange, &snapshot);
         // Before the phase is read: either this sees that the proxy is draining, or the drain sees this.
         context.enter(&self.drain);
+        // Refusing makes sense where asking again leads elsewhere only later.
+        let phase = if exchange.has_successor() {
+            Phase::Serving
+        } else {
+            self.drain.phase()
+        };
         let decision = decide(
             exchange.head(),
             &snapshot,
-            self.drain.phase(),
+            phase,
             context.started(),
             &mut NoTrace,
         );

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockFilter, SockRef, TcpKeepalive};
 
-use crate::accept::bind;
+use crate::accept::{Inherited, bind};
 use crate::config::model::{Address, Listen};
 use crate::exchange::Peer;
 use crate::socket::Socket;
+
+use super::handover::Succession;
 
 /// What a peer on a Unix socket is called: it is on this machine.
 const LOCAL_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -24,26 +26,53 @@ const LOCAL_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 /// Dead peers are found after a while, also where a timeout is long.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// A socket filter that drops segments with SYN and without ACK: what begins a handshake. The kernel shows it a segment from
+/// its TCP header on, where byte 13 has the flags (RFC 9293 section 3.1); a number other than 0 lets it pass.
+const NO_HANDSHAKES: [SockFilter; 5] = [
+    SockFilter::new(LOAD_BYTE, 0, 0, 13),
+    SockFilter::new(AND, 0, 0, 0x12),
+    SockFilter::new(JUMP_IF_EQUAL, 0, 1, 0x02),
+    SockFilter::new(RETURN, 0, 0, 0),
+    SockFilter::new(RETURN, 0, 0, u32::MAX),
+];
+/// Operations of such filters (linux/bpf_common.h).
+const LOAD_BYTE: u16 = 0x30;
+const AND: u16 = 0x54;
+const JUMP_IF_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
 /// One listening socket.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     socket: Listening,
+    address: Address,
     local: SocketAddr,
-    /// Peers that are trusted send a PROXY protocol header.
-    pub(super) has_preamble: bool,
+    pub(super) door: Door,
     /// There may be connections to take: readiness is told once.
     pub(super) is_ready: bool,
+}
+
+/// What the connections of a listening socket have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Door {
+    /// Peers that are trusted send a PROXY protocol header.
+    pub(super) has_preamble: bool,
+    /// Who comes after this process.
+    pub(super) succession: Succession,
 }
 
 #[derive(Debug)]
 enum Listening {
     Tcp(TcpListener),
-    Unix(UnixListener, PathFile),
+    /// The file is ours, unless the socket was passed.
+    Unix(UnixListener, Option<PathFile>),
+    /// Not any more.
+    Closed,
 }
 
 /// The file of a Unix socket, removed with the last listener.
 #[derive(Debug, Clone)]
-struct PathFile(std::sync::Arc<Unlink>);
+struct PathFile(#[expect(dead_code, reason = "held")] std::sync::Arc<Unlink>);
 
 #[derive(Debug)]
 struct Unlink(PathBuf);
@@ -60,30 +89,56 @@ pub(super) enum Accepted {
 }
 
 impl Acceptor {
-    /// Opens what `listen` asks for.
-    pub(super) fn open(listen: &Listen, is_shared: bool) -> io::Result<Acceptor> {
-        let (socket, local) = match &listen.address {
+    /// Opens what `listen` asks for, or takes it from what was `inherited`.
+    pub(super) fn open(
+        listen: &Listen,
+        is_shared: bool,
+        inherited: &mut Inherited,
+    ) -> io::Result<Acceptor> {
+        let (socket, is_passed) = match &listen.address {
             Address::Ip(address) => {
-                let socket = bind::tcp(*address, is_shared)?;
+                let passed = inherited.take_tcp(*address);
+                let is_passed = passed.is_some();
+                let socket = passed.map_or_else(|| bind::tcp(*address, is_shared), Ok)?;
                 let options = SockRef::from(&socket);
                 // Accepted sockets inherit these on Linux.
                 options.set_tcp_nodelay(true)?;
                 options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
                 socket.set_nonblocking(true)?;
-                let local = socket.local_addr()?;
-                (Listening::Tcp(socket), local)
+                (Listening::Tcp(socket), is_passed)
             }
             Address::Unix(path) => {
-                let socket = bind::unix(path)?;
+                let passed = inherited.take_unix(&listen.address);
+                let is_passed = passed.is_some();
+                let socket = passed.map_or_else(|| bind::unix(path), Ok)?;
                 socket.set_nonblocking(true)?;
                 let file = PathFile(std::sync::Arc::new(Unlink(path.clone())));
-                (Listening::Unix(socket, file), LOCAL_PEER)
+                (
+                    Listening::Unix(socket, (!is_passed).then_some(file)),
+                    is_passed,
+                )
             }
+        };
+        let (address, local) = match &socket {
+            Listening::Tcp(socket) => {
+                let local = socket.local_addr()?;
+                (Address::Ip(local), local)
+            }
+            _ => (listen.address.clone(), LOCAL_PEER),
+        };
+        let succession = match &socket {
+            _ if is_passed => Succession::SameSocket,
+            Listening::Tcp(_) if is_shared => Succession::OtherSockets,
+            _ => Succession::Nobody,
         };
         Ok(Acceptor {
             socket,
+            address,
             local,
-            has_preamble: listen.proxy_protocol,
+            door: Door {
+                has_preamble: listen.proxy_protocol,
+                succession,
+            },
             is_ready: true,
         })
     }
@@ -93,28 +148,50 @@ impl Acceptor {
         let socket = match &self.socket {
             Listening::Tcp(socket) => Listening::Tcp(socket.try_clone()?),
             Listening::Unix(socket, file) => Listening::Unix(socket.try_clone()?, file.clone()),
+            Listening::Closed => Listening::Closed,
         };
         Ok(Acceptor {
             socket,
+            address: self.address.clone(),
             local: self.local,
-            has_preamble: self.has_preamble,
+            door: self.door,
             is_ready: true,
         })
     }
 
     /// Where it listens, with the port that the system picked.
     pub(super) fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    /// `None`: it is closed.
+    pub(super) fn as_raw_fd(&self) -> Option<RawFd> {
         match &self.socket {
-            Listening::Tcp(_) => Address::Ip(self.local),
-            Listening::Unix(_, file) => Address::Unix(file.0.0.clone()),
+            Listening::Tcp(socket) => Some(socket.as_raw_fd()),
+            Listening::Unix(socket, _) => Some(socket.as_raw_fd()),
+            Listening::Closed => None,
         }
     }
 
-    pub(super) fn as_raw_fd(&self) -> RawFd {
-        match &self.socket {
-            Listening::Tcp(socket) => socket.as_raw_fd(),
-            Listening::Unix(socket, _) => socket.as_raw_fd(),
+    /// Lets no further handshake begin on this socket: who tries is not answered, and tries again. Whether that works here.
+    pub(super) fn turn_away(&self) -> bool {
+        let Listening::Tcp(socket) = &self.socket else {
+            return false;
+        };
+        let result = SockRef::from(socket).attach_filter(&NO_HANDSHAKES);
+        if let Err(error) = &result {
+            log::warn!(
+                "{} is left without a pause, connections may be reset: {error}",
+                self.address
+            );
         }
+        result.is_ok()
+    }
+
+    /// Listens no more. Other threads and processes that have the socket still do.
+    pub(super) fn close(&mut self) {
+        self.socket = Listening::Closed;
+        self.is_ready = false;
     }
 
     /// Takes one connection, without waiting.
@@ -123,6 +200,7 @@ impl Acceptor {
         let accepted = match &self.socket {
             Listening::Tcp(socket) => acceptfrom_with(socket.as_fd(), flags),
             Listening::Unix(socket, _) => acceptfrom_with(socket.as_fd(), flags),
+            Listening::Closed => return Accepted::Nobody,
         };
         match accepted {
             Ok((socket, address)) => self.connection(socket, address),
@@ -137,7 +215,7 @@ impl Acceptor {
 
     fn connection(&self, socket: OwnedFd, address: Option<SocketAddrAny>) -> Accepted {
         match &self.socket {
-            Listening::Unix(..) => {
+            Listening::Unix(..) | Listening::Closed => {
                 let peer = Peer {
                     address: LOCAL_PEER,
                     local: LOCAL_PEER,

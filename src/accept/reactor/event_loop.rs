@@ -21,8 +21,9 @@ use crate::error::Cause;
 use crate::exchange::{HeadFault, Intake, Peer, Sideline};
 use crate::socket::Socket;
 
-use super::acceptor::{Accepted, Acceptor};
+use super::acceptor::{Accepted, Acceptor, Door};
 use super::expiry;
+use super::handover::Handover;
 use super::home::Home;
 use super::link::Link;
 use super::progress::{Fate, Progress};
@@ -45,14 +46,15 @@ const ASIDE: Token = Token(usize::MAX - 1);
 
 /// One thread's connections.
 pub(super) struct Reactor {
-    poll: Poll,
-    acceptors: Vec<Acceptor>,
-    links: Slab<Arc<Link>>,
-    home: Arc<Home>,
+    pub(super) poll: Poll,
+    pub(super) acceptors: Vec<Acceptor>,
+    pub(super) links: Slab<Arc<Link>>,
+    pub(super) home: Arc<Home>,
     rules: Arc<Rules>,
     progress: Progress,
     sideline: Option<Arc<dyn Sideline>>,
-    drain: Drain,
+    pub(super) drain: Drain,
+    pub(super) handover: Handover,
     next_sweep: u64,
     /// The phase of the last sweep: idle connections are closed as soon as a drain begins.
     swept_in: Phase,
@@ -71,8 +73,8 @@ impl Reactor {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), CALL)?;
         let home = Arc::new(Home::new(waker, drain.clone()));
-        for (number, acceptor) in acceptors.iter().enumerate() {
-            let socket = acceptor.as_raw_fd();
+        let sockets = acceptors.iter().filter_map(Acceptor::as_raw_fd);
+        for (number, socket) in sockets.enumerate() {
             poll.registry()
                 .register(&mut SourceFd(&socket), Token(number), Interest::READABLE)?;
         }
@@ -88,6 +90,7 @@ impl Reactor {
                 home.wake();
             }
         });
+        let handover = Handover::new(&acceptors, &rules, &drain);
         Ok(Reactor {
             poll,
             acceptors,
@@ -97,6 +100,7 @@ impl Reactor {
             progress: Progress::new(intake),
             sideline,
             drain,
+            handover,
             next_sweep: 0,
             swept_in: Phase::Serving,
             pause_until: 0,
@@ -122,6 +126,7 @@ impl Reactor {
                 self.look_at(&link, Readiness::default());
             }
             self.accept();
+            self.leave();
             self.sweep();
         }
         self.close_all();
@@ -145,7 +150,8 @@ impl Reactor {
         }
         let sweep = Some(self.next_sweep).filter(|_| !self.links.is_empty());
         let pause = Some(self.pause_until).filter(|until| *until > 0);
-        let next = sweep.into_iter().chain(pause).min();
+        let next = [sweep, pause, self.handover.due()];
+        let next = next.into_iter().flatten().min();
         let own = next.map(|next| Duration::from_millis(next.saturating_sub(now)));
         let aside = self.sideline.as_ref().and_then(|aside| aside.patience());
         own.into_iter().chain(aside).min()
@@ -203,26 +209,29 @@ impl Reactor {
         }
         self.pause_until = 0;
         for number in 0..self.acceptors.len() {
-            for _ in 0..ACCEPTS {
-                let Some(acceptor) = self
-                    .acceptors
-                    .get_mut(number)
-                    .filter(|acceptor| acceptor.is_ready)
-                else {
-                    break;
-                };
-                let has_preamble = acceptor.has_preamble;
-                match acceptor.accept() {
-                    Accepted::Connection(socket, peer) => self.admit(socket, peer, has_preamble),
-                    Accepted::Nobody => acceptor.is_ready = false,
-                    Accepted::Gone => (),
-                    Accepted::Starved(error) => {
-                        self.starved(error);
-                        break;
-                    }
+            self.accept_from(number, ACCEPTS);
+        }
+    }
+
+    /// Takes up to `most` connections off one socket. Whether nobody waits there any more.
+    pub(super) fn accept_from(&mut self, number: usize, most: usize) -> bool {
+        for _ in 0..most {
+            let acceptor = self.acceptors.get_mut(number);
+            let Some(acceptor) = acceptor.filter(|acceptor| acceptor.is_ready) else {
+                return true;
+            };
+            let door = acceptor.door;
+            match acceptor.accept() {
+                Accepted::Connection(socket, peer) => self.admit(socket, peer, door),
+                Accepted::Nobody => acceptor.is_ready = false,
+                Accepted::Gone => (),
+                Accepted::Starved(error) => {
+                    self.starved(error);
+                    return false;
                 }
             }
         }
+        false
     }
 
     /// No descriptors: idle connections give theirs, else accepting pauses.
@@ -247,7 +256,7 @@ impl Reactor {
         keys.len()
     }
 
-    fn admit(&mut self, socket: Socket, peer: Peer, has_preamble: bool) {
+    fn admit(&mut self, socket: Socket, peer: Peer, door: Door) {
         let mut seat = self.rules.seats.take();
         if self.rules.seats.is_over() {
             self.make_room();
@@ -265,12 +274,13 @@ impl Reactor {
         } else {
             None
         };
-        let stage = if has_preamble && is_trusted {
+        let stage = if door.has_preamble && is_trusted {
             Stage::Preamble
         } else {
             Stage::Head
         };
-        let link = Link::new(socket, peer, seat, stage, &self.home, &self.rules);
+        let (succession, home) = (door.succession, &self.home);
+        let link = Link::new(socket, peer, seat, stage, succession, home, &self.rules);
         if let Err(error) = self.register(&link) {
             return log::error!("a connection cannot be watched: {error}");
         }
@@ -306,16 +316,17 @@ impl Reactor {
         }
         self.swept_in = phase;
         let is_draining = self.drain.is_draining();
-        let due: Vec<Arc<Link>> = self
+        let is_over = |link: &Arc<Link>| {
+            is_draining && !self.handover.spares(link, now) && expiry::is_idle(link)
+        };
+        let due: Vec<(Arc<Link>, bool)> = self
             .links
             .iter()
-            .filter(|(_, link)| {
-                (1..=now).contains(&link.deadline()) || (is_draining && expiry::is_idle(link))
-            })
-            .map(|(_, link)| Arc::clone(link))
+            .filter(|(_, link)| (1..=now).contains(&link.deadline()) || is_over(link))
+            .map(|(_, link)| (Arc::clone(link), is_over(link)))
             .collect();
-        for link in due {
-            let fate = if is_draining && expiry::is_idle(&link) {
+        for (link, is_over) in due {
+            let fate = if is_over {
                 self.progress.end(link.hold())
             } else {
                 expiry::expire(&link, &self.progress)

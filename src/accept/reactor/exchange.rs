@@ -153,6 +153,10 @@ impl Exchange for LinkExchange {
         self.link.is_gone.load(Ordering::Relaxed)
     }
 
+    fn has_successor(&self) -> bool {
+        self.link.succession.is_arranged()
+    }
+
     fn has_gathered(&self) -> bool {
         self.body.has_begin()
     }

@@ -19,6 +19,7 @@ use socket2::SockRef;
 use crate::exchange::Peer;
 use crate::socket::Socket;
 
+use super::handover::Succession;
 use super::home::Home;
 use super::outbox::{Delivery, Outbox};
 use super::readiness::{MISSED, Readiness};
@@ -41,6 +42,8 @@ pub(super) struct Link {
     pub(super) socket: Socket,
     pub(super) rules: Arc<Rules>,
     pub(super) home: Arc<Home>,
+    /// Who takes the next connection from this client, if not this process.
+    pub(super) succession: Succession,
     /// Its place among the reactor's links.
     pub(super) key: AtomicUsize,
     /// The client has reset the connection, or it has broken: an answer would reach nobody.
@@ -68,6 +71,7 @@ impl Link {
         peer: Peer,
         seat: Seat,
         stage: Stage,
+        succession: Succession,
         home: &Arc<Home>,
         rules: &Arc<Rules>,
     ) -> Arc<Link> {
@@ -75,6 +79,7 @@ impl Link {
             socket,
             rules: Arc::clone(rules),
             home: Arc::clone(home),
+            succession,
             key: AtomicUsize::new(usize::MAX),
             is_gone: AtomicBool::new(false),
             state: Mutex::new(State {

@@ -15,6 +15,7 @@ mod descriptors;
 mod event_loop;
 mod exchange;
 mod expiry;
+mod handover;
 mod home;
 mod link;
 mod outbox;
@@ -23,7 +24,6 @@ mod parse;
 mod progress;
 mod proxy_protocol;
 mod readiness;
-
 mod rules;
 mod seats;
 mod state;
@@ -36,7 +36,7 @@ use crate::config::model::{Listen, Server};
 use crate::drain::Drain;
 use crate::exchange::{Intake, Listener};
 
-use super::{BindError, Opened};
+use super::{BindError, Inherited, Opened};
 use acceptor::Acceptor;
 use event_loop::Reactor;
 use rules::Rules;
@@ -51,12 +51,16 @@ struct ReactorListener {
 ///
 /// # Errors
 /// When an address cannot be bound.
-pub(super) fn open(listen: &[Listen], server: &Server) -> Result<Opened, BindError> {
+pub(super) fn open(
+    listen: &[Listen],
+    server: &Server,
+    inherited: &mut Inherited,
+) -> Result<Opened, BindError> {
     let connections = connections(server);
     let rules = Rules::new(server, connections);
     let mut first = Vec::with_capacity(listen.len());
     for entry in listen {
-        let opened = Acceptor::open(entry, server.reuse_port);
+        let opened = Acceptor::open(entry, server.reuse_port, inherited);
         first.push(opened.map_err(|error| failed(entry, error))?);
     }
     let addresses = first.iter().map(Acceptor::address).collect();

@@ -15,6 +15,9 @@ use super::seats::Seats;
 const LONGEST_SWEEP: Duration = Duration::from_millis(250);
 const SHORTEST_SWEEP: Duration = Duration::from_millis(5);
 
+/// A client that sends requests one after the other sends the next one before that.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
+
 /// Told to a client beyond its limit.
 pub(super) const TOO_MANY_FROM_ONE: &str =
     "There are too many connections from this address (server.limits.connections_per_client).";
@@ -26,6 +29,8 @@ pub(super) struct Rules {
     pub(super) timeouts: ClientTimeouts,
     pub(super) seats: Arc<Seats>,
     pub(super) budget: Arc<Budget>,
+    /// How long a drain leaves connections open that wait for a request, where another process takes the next ones.
+    pub(super) farewell: Duration,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -37,6 +42,7 @@ impl Rules {
             timeouts: server.timeouts.clone(),
             seats: Seats::new(connections, server.limits.connections_per_client),
             budget: Budget::new(budget::FOR_ALL),
+            farewell: LONGEST_FAREWELL.min(server.drain_timeout / 2),
             trusted_proxies: server.trusted_proxies.clone(),
         })
     }

@@ -71,6 +71,8 @@ impl TinyListener {
         options.set_read_timeout(Some(server.timeouts.body_idle))?;
         options.set_write_timeout(Some(server.timeouts.write_idle))?;
         options.set_tcp_nodelay(true)?;
+        // A socket that was passed may be set otherwise, by whoever had it before.
+        socket.set_nonblocking(false)?;
         options.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
         let local = socket.local_addr()?;
         Ok(TinyListener { socket, local })
