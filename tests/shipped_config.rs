@@ -112,3 +112,30 @@ fn broken_fixtures_say_exactly_what_is_wrong() {
     // No expectation is left over from a file that has gone.
     assert_eq!(broken.len(), files(folder, &["expected"]).len());
 }
+
+#[test]
+fn the_units_fit_the_shipped_configuration() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (socket, service) = (
+        read("config/deploy/tollgate.socket"),
+        read("config/deploy/tollgate.service"),
+    );
+    let wanted = read("config/tollgate.toml");
+    let sockets = socket
+        .lines()
+        .filter_map(|line| line.strip_prefix("ListenStream="));
+    let sockets: Vec<&str> = sockets.collect();
+    assert_eq!(sockets.len(), 2);
+    for address in sockets {
+        assert!(
+            wanted.contains(&format!("\nlisten = \"{address}\"")),
+            "{address}"
+        );
+    }
+    let stop = service
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="));
+    let server = assert_loads(&root().join("config/tollgate.toml")).server;
+    let drain = server.drain_delay + server.drain_timeout;
+    assert!(stop.unwrap().parse::<u64>().unwrap() > drain.as_secs());
+}

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::notice::say;
+
 /// How long a supervisor may take to take a message.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -23,9 +25,10 @@ impl Supervisor {
     pub(super) fn at(address: Option<&str>) -> Supervisor {
         let parsed = address.filter(|address| !address.is_empty()).map(parse);
         let address = parsed.and_then(|parsed| {
-            parsed
-                .inspect_err(|error| log::warn!("NOTIFY_SOCKET cannot be used: {error}"))
-                .ok()
+            let tell = |error: &io::Error| {
+                say(&format!("tollgate: NOTIFY_SOCKET cannot be used: {error}"));
+            };
+            parsed.inspect_err(tell).ok()
         });
         Supervisor { address }
     }

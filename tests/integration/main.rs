@@ -40,6 +40,8 @@ mod drain; // signals, what finishes and what is cut
 mod health; // probes: down, skipped, back
 mod logging; // access lines, what never gets into them, rotation
 mod reload; // what a reload changes, and what it leaves alone
+mod restart; // a new process takes over: passed sockets, shared ports, what the supervisor is told
+mod restart_under_load; // the same, and no request is lost
 
 // Across the rooms.
 mod conformance; // one test per rule, named by its RFC section

@@ -112,11 +112,9 @@ impl Acceptor {
                 let is_passed = passed.is_some();
                 let socket = passed.map_or_else(|| bind::unix(path), Ok)?;
                 socket.set_nonblocking(true)?;
-                let file = PathFile(std::sync::Arc::new(Unlink(path.clone())));
-                (
-                    Listening::Unix(socket, (!is_passed).then_some(file)),
-                    is_passed,
-                )
+                let file = || PathFile(std::sync::Arc::new(Unlink(path.clone())));
+                let file = (!is_passed).then(file);
+                (Listening::Unix(socket, file), is_passed)
             }
         };
         let (address, local) = match &socket {
@@ -242,5 +240,52 @@ impl Drop for Unlink {
     fn drop(&mut self) {
         // Somebody else may have removed it, or the folder: then there is nothing to do.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::TcpStream;
+
+    fn open(is_shared: bool) -> Acceptor {
+        let listen = Listen {
+            address: Address::Ip("127.0.0.1:0".parse().unwrap()),
+            proxy_protocol: false,
+        };
+        Acceptor::open(&listen, is_shared, &mut Inherited::default()).unwrap()
+    }
+
+    #[test]
+    fn who_has_connected_is_served_and_nobody_else_gets_in() {
+        let mut acceptor = open(true);
+        let to = acceptor.local;
+        let mut early = TcpStream::connect(to).unwrap();
+        assert!(acceptor.turn_away());
+        let late = TcpStream::connect_timeout(&to, Duration::from_millis(50));
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+        let Accepted::Connection(Socket::Tcp(mut accepted), _) = acceptor.accept() else {
+            panic!("it waited in the queue")
+        };
+        assert!(matches!(acceptor.accept(), Accepted::Nobody));
+        acceptor.close();
+        assert!(matches!(acceptor.accept(), Accepted::Nobody));
+        let late = TcpStream::connect(to);
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        // What was accepted is as good as any other connection.
+        let mut buffer = [0; 4];
+        accepted.set_nonblocking(false).unwrap();
+        early.write_all(b"ping").unwrap();
+        accepted.read_exact(&mut buffer).unwrap();
+        accepted.write_all(b"pong").unwrap();
+        early.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"pong");
+    }
+
+    #[test]
+    fn only_what_others_can_have_is_handed_over() {
+        assert_eq!(open(true).door.succession, Succession::OtherSockets);
+        assert_eq!(open(false).door.succession, Succession::Nobody);
     }
 }

@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod websocket;
@@ -31,3 +32,4 @@ pub use gate::Gate;
 pub use nginx::Nginx;
 pub use process::Process;
 pub use proxy::Proxy;
+pub use supervisor::Supervisor;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ pub struct Start {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     descriptors: Option<u32>,
+    passed: Vec<OwnedFd>,
     directory: TempDir,
 }
 
@@ -40,6 +42,7 @@ impl Process {
                 .collect(),
             variables: Vec::new(),
             descriptors: None,
+            passed: Vec::new(),
             directory: tempfile::tempdir().unwrap(),
         }
     }
@@ -139,6 +142,14 @@ impl Process {
         kilobytes.parse::<u64>().unwrap() << 10
     }
 
+    /// The flags of a descriptor, as open(2) has them.
+    pub fn descriptor_flags(&self, descriptor: u32) -> u32 {
+        let path = format!("/proc/{}/fdinfo/{descriptor}", self.child.id());
+        let info = fs::read_to_string(path).unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        u32::from_str_radix(line.unwrap().trim(), 8).unwrap()
+    }
+
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id()))
@@ -184,33 +195,60 @@ impl Start {
         self
     }
 
+    /// Passes a socket as a supervisor does: the first as descriptor 3, the second, which is the last, as 4.
+    pub fn passing(mut self, socket: impl Into<OwnedFd>) -> Start {
+        self.passed.push(socket.into());
+        self
+    }
+
+    /// What has to be done in a shell before the program begins: only a process knows its own id, and std passes descriptors
+    /// 0 to 2 only.
+    fn script(&self) -> Option<String> {
+        let limit = self.descriptors.map(|limit| format!("ulimit -n {limit}; "));
+        let passed = match self.passed.len() {
+            0 => None,
+            1 => Some("exec 3<&0 </dev/null; "),
+            2 => Some("exec 3<&0 4<&1 </dev/null >/dev/null; "),
+            _ => panic!("two at most"),
+        };
+        let count = self.passed.len();
+        let passed = passed.map(|script| {
+            format!(
+                "{script}export LISTEN_FDS=${{LISTEN_FDS-{count}}} LISTEN_PID=${{LISTEN_PID-$$}}; "
+            )
+        });
+        (limit.is_some() || passed.is_some()).then(|| {
+            let (limit, passed) = (limit.unwrap_or_default(), passed.unwrap_or_default());
+            format!("{limit}{passed}exec \"$0\" \"$@\"")
+        })
+    }
+
     /// Starts it.
     pub fn start(self) -> Process {
         let program = env!("CARGO_BIN_EXE_tollgate");
-        let mut command = match self.descriptors {
+        let mut command = match self.script() {
             None => Command::new(program),
-            Some(limit) => {
+            Some(script) => {
                 let mut shell = Command::new("/bin/sh");
-                let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, program]);
                 shell
             }
         };
+        let mut passed = self.passed.into_iter().map(Stdio::from);
         let mut child = command
             .args(&self.arguments)
             .current_dir(self.directory.path())
             .env_clear()
             .envs(self.variables)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdin(passed.next().unwrap_or_else(Stdio::null))
+            .stdout(passed.next().unwrap_or_else(Stdio::piped))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = Arc::default();
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), &lines),
-            collect(child.stderr.take().unwrap(), &lines),
-        ];
+        let mut readers = vec![collect(child.stderr.take().unwrap(), &lines)];
+        // The second passed socket stands in its place.
+        readers.extend(child.stdout.take().map(|stdout| collect(stdout, &lines)));
         Process {
             child,
             lines,
