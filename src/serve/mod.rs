@@ -178,7 +178,7 @@ impl Corridor {
 
     fn refuse_job(&self, job: Box<Job>) {
         let (exchange, context) = job.into_parts();
-        let cause = if self.drain.is_draining() && !exchange.has_successor() {
+        let cause = if self.drain.is_draining() {
             Cause::Draining
         } else {
             Cause::Overloaded

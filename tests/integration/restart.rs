@@ -6,7 +6,8 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::client::get;
+use crate::support::client::{Received, get};
+use crate::support::wire::Piece;
 use crate::support::{Backend, Client, Engine, Gate, Process, Proxy, Supervisor};
 use crate::support::{dial, eventually, on_each_engine, on_reactor, patience};
 
@@ -22,6 +23,7 @@ on_reactor!(
     a_passed_unix_socket_outlives_the_process,
     who_comes_after_the_end_waits_for_the_successor,
     a_request_that_has_begun_is_served_during_a_handover,
+    an_answer_begun_before_a_handover_may_be_followed_by_a_request,
     several_threads_hand_over_together,
 );
 
@@ -199,6 +201,39 @@ fn a_request_that_has_begun_is_served_during_a_handover(engine: Engine) {
         let answer = client.ask("test\r\n\r\n");
         assert_eq!(answer.text(), "fine");
         assert_eq!(answer.get("connection").as_deref(), Some("close"));
+    }
+    assert_eq!(process.wait(), 0);
+}
+
+fn an_answer_begun_before_a_handover_may_be_followed_by_a_request(engine: Engine) {
+    let gate = Gate::new();
+    let waiting = gate.clone();
+    let backend = Backend::start(move |conn| {
+        conn.request();
+        conn.raw("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+        if conn.wait(&waiting) {
+            conn.raw("half");
+        }
+    });
+    let setup = Proxy::to(engine, [&backend]).server("drain_timeout = \"60s\"");
+    let supervisor = Supervisor::new();
+    let mut process = supervisor.start(&setup);
+    let mut client = process.client();
+    client.send(FULL_GET);
+    let head = client.read_head();
+    assert_eq!(head.get("connection"), None);
+    process.signal(Signal::TERM);
+    process.line_with("draining: 1 in flight");
+    gate.open();
+    while !matches!(client.piece(), Piece::End) {}
+    // Nothing has said that the connection ends. It may end all the same, but what is taken is served.
+    match client.send(FULL_GET).receive() {
+        Received::Whole(answer) => {
+            assert_eq!(answer.text(), "halfhalf");
+            assert_eq!(answer.get("connection").as_deref(), Some("close"));
+        }
+        Received::Closed | Received::Reset => {}
+        Received::Cut(answer) => panic!("half an answer: {answer:?}"),
     }
     assert_eq!(process.wait(), 0);
 }

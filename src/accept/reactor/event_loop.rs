@@ -51,7 +51,7 @@ pub(super) struct Reactor {
     pub(super) links: Slab<Arc<Link>>,
     pub(super) home: Arc<Home>,
     rules: Arc<Rules>,
-    progress: Progress,
+    pub(super) progress: Progress,
     sideline: Option<Arc<dyn Sideline>>,
     pub(super) drain: Drain,
     pub(super) handover: Handover,
@@ -184,7 +184,7 @@ impl Reactor {
         self.settle(link, fate);
     }
 
-    fn settle(&mut self, link: &Arc<Link>, fate: Fate) {
+    pub(super) fn settle(&mut self, link: &Arc<Link>, fate: Fate) {
         if fate == Fate::Stays {
             return;
         }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use slab::Slab;
 
 use crate::drain::{Drain, Hold};
 
@@ -52,6 +51,7 @@ pub(super) struct Handover {
     /// The drain waits for it.
     hold: Option<Hold>,
     farewell: u64,
+    keep_alive: u64,
     /// `None`: no drain has begun.
     times: Option<Times>,
 }
@@ -71,6 +71,7 @@ impl Handover {
         Handover {
             hold: acceptors.iter().any(is_arranged).then(|| drain.hold()),
             farewell: millis(rules.farewell),
+            keep_alive: millis(rules.timeouts.keep_alive),
             times: None,
         }
     }
@@ -81,10 +82,42 @@ impl Handover {
         times.map(|times| times.look)
     }
 
-    /// Whether `link` may still wait for a further request, though there is a drain.
+    /// Whether `link`, which is idle, may still wait for a further request, though there is a drain.
     pub(super) fn spares(&self, link: &Link, now: u64) -> bool {
-        let is_time = self.times.as_ref().is_none_or(|times| now < times.farewell);
-        link.succession.is_arranged() && is_time && self.hold.is_some()
+        link.succession.is_arranged() && self.hold.is_some() && now < self.farewell_of(link)
+    }
+
+    /// How long a kept link may stay idle: for a moment after its last answer, which may have gone out in the drain and
+    /// still not have said that it is the last.
+    fn farewell_of(&self, link: &Link) -> u64 {
+        let Some(times) = &self.times else {
+            return u64::MAX;
+        };
+        let idle_since = link.deadline().saturating_sub(self.keep_alive);
+        times.farewell.max(idle_since + self.farewell)
+    }
+
+    /// Whether a request may still come over `link`, and must be served.
+    fn expects_of(&self, link: &Arc<Link>, now: u64) -> bool {
+        let Some(times) = self
+            .times
+            .as_ref()
+            .filter(|_| link.succession.is_arranged())
+        else {
+            return false;
+        };
+        // Somebody is at it right now: whatever it is, the next look tells.
+        let Some(state) = link.peek() else {
+            return true;
+        };
+        match &state.stage {
+            Stage::Preamble | Stage::Head if state.has_begun() || state.is_readable => true,
+            Stage::Head if state.served > 0 => now < self.farewell_of(link),
+            Stage::Preamble | Stage::Head => now < times.farewell,
+            // The answer that is under way may have been begun before the drain: then the connection is kept.
+            Stage::Body(_) | Stage::Busy | Stage::Delivering(..) => true,
+            Stage::Lingering | Stage::Ended | Stage::GivenAway => false,
+        }
     }
 
     /// The drain has begun.
@@ -121,7 +154,7 @@ impl Reactor {
             return;
         }
         times.look = now + GLANCE;
-        let (is_closing, farewell) = (now >= times.close, times.farewell);
+        let is_closing = now >= times.close;
         let mut is_left = true;
         for number in 0..self.acceptors.len() {
             is_left &= match self.acceptors.get(number).map(|one| one.door.succession) {
@@ -130,8 +163,25 @@ impl Reactor {
                 Some(Succession::Nobody) | None => true,
             };
         }
-        if is_left && !is_anybody_waiting(&self.links, now < farewell) {
+        let mut links = self.links.iter();
+        if is_left && !links.any(|(_, link)| self.handover.expects_of(link, now)) {
+            self.give_up_waiting();
             self.handover.hold = None;
+        }
+    }
+
+    /// Ends connections that no request has come over for long enough: from now on it would be refused.
+    fn give_up_waiting(&mut self) {
+        let is_waiting = |link: &&Arc<Link>| {
+            let state = link.peek();
+            link.succession.is_arranged()
+                && state.is_some_and(|state| matches!(state.stage, Stage::Preamble | Stage::Head))
+        };
+        let links = self.links.iter().map(|(_, link)| link);
+        let waiting: Vec<Arc<Link>> = links.filter(is_waiting).map(Arc::clone).collect();
+        for link in waiting {
+            let fate = self.progress.end(link.hold());
+            self.settle(&link, fate);
         }
     }
 
@@ -164,20 +214,6 @@ impl Reactor {
             let _ = self.poll.registry().deregister(&mut SourceFd(&descriptor));
         }
     }
-}
-
-/// Whether some connection still waits for a request that has to be served. `is_farewell`: also where nothing of one has come.
-fn is_anybody_waiting(links: &Slab<Arc<Link>>, is_farewell: bool) -> bool {
-    let waits = |link: &Arc<Link>| {
-        // Somebody is at it right now: whatever it is, the next look tells.
-        let Some(state) = link.peek() else {
-            return true;
-        };
-        matches!(state.stage, Stage::Preamble | Stage::Head)
-            && (is_farewell || state.has_begun() || state.is_readable)
-    };
-    let mut arranged = links.iter().map(|(_, link)| link);
-    arranged.any(|link| link.succession.is_arranged() && waits(link))
 }
 
 fn kernel_migrates() -> bool {
