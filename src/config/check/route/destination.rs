@@ -1,0 +1,101 @@
+//! Where a route leads: one upstream, or the one that a path parameter names.
+
+use crate::config::file::RouteFile;
+use crate::config::model::{PathMatch, RouteTo, Segment, Upstream};
+use crate::config::report::{At, Place, Report};
+use crate::config::suggest;
+
+pub(super) fn check_destination(
+    file: &RouteFile,
+    path: Option<&PathMatch>,
+    upstreams: &[Upstream],
+    report: &Report,
+) -> Option<RouteTo> {
+    match (&file.upstream, &file.services) {
+        (Some(name), None) => find_upstream(name, upstreams, report).map(RouteTo::Upstream),
+        (None, Some(services)) => {
+            let parameter = check_parameter(services.place, path, report);
+            if services.value.is_empty() {
+                let hint = "add a service, as in `services = { books = \"web\" }`";
+                report.problem_hint(services.place, "`services` is empty", hint);
+            }
+            let table = services.value.iter().filter_map(|(service, upstream)| {
+                Some((service.clone(), find_upstream(upstream, upstreams, report)?))
+            });
+            let table = table.collect();
+            Some(RouteTo::Services {
+                parameter: parameter?,
+                table,
+            })
+        }
+        (Some(_), Some(services)) => {
+            report.problem_hint(
+                services.place,
+                "a route leads to `upstream` or to `services`, not to both",
+                "keep one of them",
+            );
+            None
+        }
+        (None, None) => {
+            if !file.broken {
+                report.problem_hint(
+                    file.place,
+                    "this route leads nowhere",
+                    "add `upstream = \"name\"`, or `services = { … }` with a pattern",
+                );
+            }
+            None
+        }
+    }
+}
+
+/// The parameter that names the service: the only one, or the one called `service`.
+fn check_parameter(place: Place, path: Option<&PathMatch>, report: &Report) -> Option<String> {
+    let segments = match path? {
+        PathMatch::Pattern(segments) => segments.as_slice(),
+        PathMatch::Prefix(_) => &[],
+    };
+    let names: Vec<&String> = segments
+        .iter()
+        .filter_map(|segment| match segment {
+            Segment::Parameter(name) => Some(name),
+            Segment::Literal(_) => None,
+        })
+        .collect();
+    let parameter = match names.as_slice() {
+        [only] => Some(*only),
+        several => several.iter().copied().find(|name| *name == "service"),
+    };
+    if parameter.is_none() {
+        let (message, hint) = if names.is_empty() {
+            (
+                "`services` needs a path with a parameter that names the service",
+                "add `match = { path = \"/items/{service}\" }`",
+            )
+        } else {
+            (
+                "`services` cannot tell which parameter names the service",
+                "call that parameter `{service}`",
+            )
+        };
+        report.problem_hint(place, message, hint);
+    }
+    parameter.cloned()
+}
+
+fn find_upstream(name: &At<String>, upstreams: &[Upstream], report: &Report) -> Option<usize> {
+    let found = upstreams
+        .iter()
+        .position(|upstream| upstream.name == name.value);
+    if found.is_none() {
+        let names = upstreams.iter().map(|upstream| upstream.name.as_str());
+        let names = names.filter(|name| !name.is_empty());
+        let hint = suggest::hint(&name.value, "the upstreams are", names);
+        report.problem_hint(
+            name.place,
+            format!("there is no upstream `{}`", name.value),
+            hint,
+        );
+    }
+    found
+}
