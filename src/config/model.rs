@@ -5,6 +5,7 @@
 
 mod address;
 mod balance;
+mod condition;
 mod key;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use super::secret::Secret;
 
 pub use address::{Address, BackendAddress, Listen};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
+pub use condition::{HostMatch, PathMatch, Segment};
 pub use key::{Key, hash};
 
 /// Everything a running tollgate was told.
@@ -245,35 +247,6 @@ pub struct Route {
     pub max_body: Option<u64>,
     /// Whether connections may be upgraded, to WebSocket for one (reactor engine). Default true.
     pub upgrade: bool,
-}
-
-/// Host condition of a route; always lower case, without port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostMatch {
-    /// No condition.
-    Any,
-    /// This host.
-    Exact(String),
-    /// `*.example.com`: one label or more before the suffix, which is kept with its leading dot.
-    Suffix(String),
-}
-
-/// Path condition of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathMatch {
-    /// The path starts with this; on a `/` boundary unless the prefix ends with `/`.
-    Prefix(String),
-    /// A pattern with parameters such as `/items/{service}`; the rest of the path may follow the last segment.
-    Pattern(Vec<Segment>),
-}
-
-/// One segment of a path pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// This text.
-    Literal(String),
-    /// `{name}`: any one non-empty segment.
-    Parameter(String),
 }
 
 /// Where a route leads.
