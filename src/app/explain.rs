@@ -3,6 +3,7 @@
 //! The decision is the one that runs in production; only the trace differs. Nothing is sent, and the health of backends is
 //! not known here: all count as not checked yet.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,13 +12,14 @@ use http::Method;
 use crate::config::model::Config;
 use crate::drain::Phase;
 use crate::message::fields::Fields;
+use crate::message::forwarded::Client;
 use crate::message::framing;
 use crate::message::head::{RequestHead, Version};
 use crate::message::target::Target;
 use crate::route::Miss;
 use crate::serve::decide::{Verdict, decide};
 use crate::serve::snapshot::Snapshot;
-use crate::serve::trace::{Recorder, Step};
+use crate::serve::trace::{Recorder, Step, Why};
 
 /// A request that is only asked about.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,8 @@ pub struct Question<'a> {
     pub url: &'a str,
     /// Header fields of the form `Name: value`.
     pub fields: &'a [String],
+    /// Where the connection comes from; the client's address, unless this is a trusted proxy that names another one.
+    pub peer: IpAddr,
 }
 
 /// The decision, in words.
@@ -47,9 +51,11 @@ pub struct Explanation {
 /// When the question is no valid request; says why.
 pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, String> {
     let head = head(question)?;
+    let trusted = &config.server.trusted_proxies;
+    let client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
     let snapshot = Snapshot::new(Arc::new(config));
-    let mut trace = Recorder::default();
-    let decision = decide(&head, &snapshot, Phase::Serving, Instant::now(), &mut trace);
+    let (mut trace, now) = (Recorder::default(), Instant::now());
+    let decision = decide(&head, client.ip, &snapshot, Phase::Serving, now, &mut trace);
     let (is_served, verdict) = match decision.verdict {
         Verdict::Forward(plan) => {
             let group = snapshot.groups.get(plan.upstream);
@@ -71,7 +77,15 @@ pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, St
             } else {
                 message
             };
-            (false, format!("{} {cause}: {message}", cause.status()))
+            let allow: Vec<&str> = refusal.allow.iter().map(Method::as_str).collect();
+            let allow = match allow.as_slice() {
+                [] => String::new(),
+                methods => format!(" Allowed: {}.", methods.join(", ")),
+            };
+            (
+                false,
+                format!("{} {cause}: {message}{allow}", cause.status()),
+            )
         }
     };
     Ok(Explanation {
@@ -115,12 +129,22 @@ fn describe(step: &Step) -> String {
         Step::Route { name, miss: None } => format!("route {name}: matches"),
         Step::Route {
             name,
-            miss: Some(Miss::Host),
-        } => format!("route {name}: another host"),
-        Step::Route {
-            name,
-            miss: Some(Miss::Path),
-        } => format!("route {name}: another path"),
+            miss: Some(miss),
+        } => format!("route {name}: {}", describe_miss(miss)),
+        Step::Side { upstream, why } => match why {
+            Why::Weight(key) => format!("split: {upstream}, by weight and {key}"),
+            Why::Chosen(key) => format!("split: {upstream}, chosen by {key}"),
+            Why::Instead(meant) => {
+                format!("split: {upstream} instead, since {meant} has no usable backend")
+            }
+        },
+        Step::Mirror {
+            upstream,
+            percent: 100,
+        } => format!("mirror: a copy goes to {upstream}"),
+        Step::Mirror { upstream, percent } => {
+            format!("mirror: of every 100 such requests, {percent} are copied to {upstream}")
+        }
         Step::UnknownService(name) => format!("no service is called {name:?}"),
         Step::BodyLimit { limit, fits: true } => format!("body: at most {limit} bytes"),
         Step::BodyLimit { limit, fits: false } => format!("body: larger than {limit} bytes"),
@@ -138,6 +162,18 @@ fn describe(step: &Step) -> String {
             skip: Some(skip),
             ..
         } => format!("backend {name}: skipped, {}", skip.as_str()),
+    }
+}
+
+fn describe_miss(miss: &Miss<'_>) -> String {
+    match miss {
+        Miss::Host => "another host".into(),
+        Miss::Path => "another path".into(),
+        Miss::ClientIp => "another client address".into(),
+        Miss::Header(wanted) => format!("another header, not {wanted}"),
+        Miss::Query(wanted) => format!("another query, not {wanted}"),
+        Miss::Cookie(wanted) => format!("another cookie, not {wanted}"),
+        Miss::Method => "another method".into(),
     }
 }
 
@@ -165,6 +201,7 @@ mod tests {
                 method,
                 url,
                 fields,
+                peer: "127.0.0.1".parse().unwrap(),
             },
         )
     }

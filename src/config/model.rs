@@ -7,6 +7,7 @@ mod address;
 mod balance;
 mod condition;
 mod key;
+mod split;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,8 +20,9 @@ use super::secret::Secret;
 
 pub use address::{Address, BackendAddress, Listen};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
-pub use condition::{HostMatch, PathMatch, Segment};
+pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
 pub use key::{Key, hash};
+pub use split::{Mirror, Side, Split};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Clone)]
@@ -239,8 +241,12 @@ pub struct Route {
     pub host: HostMatch,
     /// Which paths match.
     pub path: PathMatch,
+    /// All that has to hold beside these.
+    pub conditions: Conditions,
     /// Where matching requests go.
     pub to: RouteTo,
+    /// Where copies of them go. Default nowhere.
+    pub mirror: Option<Mirror>,
     /// Removed from the front of the path before forwarding, with a `/` kept. Default none.
     pub strip_prefix: Option<String>,
     /// Bytes of a request body on this route; none = the server's limit.
@@ -261,4 +267,6 @@ pub enum RouteTo {
         /// Service name and index of its upstream.
         table: Vec<(String, usize)>,
     },
+    /// To one of several upstreams, by client.
+    Split(Split),
 }

@@ -9,6 +9,7 @@ pub mod decide;
 mod pass;
 mod pool;
 pub mod snapshot;
+mod split;
 mod sticky;
 pub mod trace;
 mod upgrade;
@@ -204,6 +205,7 @@ impl Intake for Corridor {
         context.enter(&self.drain);
         let decision = decide(
             exchange.head(),
+            context.client.ip,
             &snapshot,
             self.drain.phase(),
             context.started(),

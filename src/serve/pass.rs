@@ -291,6 +291,7 @@ pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal:
     let page = Page {
         cause: refusal.cause,
         message: &refusal.message,
+        allow: &refusal.allow,
         request_id: &context.request_id,
     };
     let is_tunnel = exchange.head().method == Method::CONNECT;

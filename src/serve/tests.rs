@@ -334,13 +334,23 @@ fn what_runs_is_what_is_explained() {
     let head = request(Method::GET, "/x", Framing::None);
     let now = Instant::now();
     let mut trace = Recorder::default();
-    let told = decide(&head, &corridor.snapshot(), Phase::Serving, now, &mut trace);
+    let client = "192.0.2.1".parse().unwrap();
+    let serving = Phase::Serving;
+    let told = decide(
+        &head,
+        client,
+        &corridor.snapshot(),
+        serving,
+        now,
+        &mut trace,
+    );
     assert_eq!(
         told,
         decide(
             &head,
+            client,
             &corridor.snapshot(),
-            Phase::Serving,
+            serving,
             now,
             &mut NoTrace
         )

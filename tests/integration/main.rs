@@ -15,8 +15,10 @@ mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
 mod forward; // what a backend is sent; retries; timeouts
 mod respond; // what a client is sent: streams, cuts, large bodies
-mod route;
-mod waiting; // answers that are waited for without a worker // hosts, paths, services
+mod route; // hosts, paths, services
+mod route_conditions; // methods, headers, queries, cookies, client addresses
+mod split; // shares of clients
+mod waiting; // answers that are waited for without a worker
 
 // The reactor engine: what it promises and tiny_http cannot.
 mod deadlines; // heads, bodies, readers and idle connections that take too long

@@ -2,17 +2,21 @@
 //!
 //! Does not order routes or match requests; that is the route table's business.
 
+mod conditions;
 mod destination;
 mod path;
+mod split;
 
 use super::engine::needs_reactor;
 use super::{address, check_name, check_unique, given};
 use crate::config::file::{ConfigFile, RouteFile};
-use crate::config::model::{Engine, HostMatch, PathMatch, Route, RouteTo, Upstream};
+use crate::config::model::{Conditions, Engine, HostMatch, PathMatch, Route, RouteTo, Upstream};
 use crate::config::report::{Place, Report};
 
+use conditions::check_conditions;
 use destination::check_destination;
-use path::{anonymous, check_strip_prefix, parse_path};
+use path::{anonymous, check_path, check_strip_prefix};
+use split::check_mirror;
 
 /// Checks every `[[route]]`; without any, everything goes to the first upstream.
 pub(super) fn check_routes(
@@ -26,14 +30,16 @@ pub(super) fn check_routes(
             name: "default".into(),
             host: HostMatch::Any,
             path: PathMatch::Prefix("/".to_owned()),
+            conditions: Conditions::default(),
             to: RouteTo::Upstream(0),
+            mirror: None,
             strip_prefix: None,
             max_body: None,
             upgrade: true,
         }];
     }
     let mut names = Vec::new();
-    let mut matches: Vec<(HostMatch, PathMatch, Place)> = Vec::new();
+    let mut matches: Vec<(Matching, Place)> = Vec::new();
     let mut routes = Vec::new();
     for (index, written) in file.routes.iter().enumerate() {
         let name = match &written.name {
@@ -56,11 +62,8 @@ pub(super) fn check_routes(
         let Some(route) = check_route(written, name, engine, upstreams, report) else {
             continue;
         };
-        let condition = (route.host.clone(), anonymous(&route.path));
-        let same = |(host, path, _): &&(HostMatch, PathMatch, Place)| {
-            *host == condition.0 && *path == condition.1
-        };
-        if let Some((_, _, first)) = matches.iter().find(same) {
+        let matching = Matching::of(&route);
+        if let Some((_, first)) = matches.iter().find(|(other, _)| *other == matching) {
             let first = report.name(*first);
             report.problem_hint(
                 written.place,
@@ -68,14 +71,28 @@ pub(super) fn check_routes(
                 "change or remove one of them: the second could never be used",
             );
         } else {
-            matches.push((condition.0, condition.1, written.place));
+            matches.push((matching, written.place));
         }
         routes.push(route);
     }
     routes
 }
 
-/// None: no host or path to compare with others; the reason is reported.
+/// What a route matches, to be compared with what others match.
+#[derive(PartialEq)]
+struct Matching(HostMatch, PathMatch, Conditions);
+
+impl Matching {
+    fn of(route: &Route) -> Matching {
+        Matching(
+            route.host.clone(),
+            anonymous(&route.path),
+            route.conditions.clone(),
+        )
+    }
+}
+
+/// None: what it matches cannot be compared with others; the reason is reported.
 fn check_route(
     file: &RouteFile,
     name: String,
@@ -89,20 +106,13 @@ fn check_route(
             .map_err(|(message, hint)| report.problem_hint(host.place, message, hint))
             .ok(),
     };
-    let path = match &file.path {
-        None => Some(PathMatch::Prefix("/".to_owned())),
-        Some(path) => parse_path(&path.value)
-            .map_err(|message| {
-                let hint =
-                    "write a prefix such as \"/api/\" or a pattern such as \"/items/{service}\"";
-                report.problem_hint(path.place, message, hint);
-            })
-            .ok(),
-    };
-    let to = check_destination(file, path.as_ref(), upstreams, report);
+    let path = check_path(file, report);
+    let conditions = check_conditions(&file.conditions, report);
+    let to = check_destination(file, &name, path.as_ref(), upstreams, report);
     let strip_prefix = check_strip_prefix(file, path.as_ref(), report);
     let asked = file.upgrade.clone().filter(|upgrade| upgrade.value);
     needs_reactor(report, engine, "`upgrade = true`", &asked);
+    let mirror = check_mirror(file.mirror.as_ref(), to.as_ref(), upstreams, report);
     if file.broken {
         return None;
     }
@@ -110,6 +120,8 @@ fn check_route(
         name: name.into(),
         host: host?,
         path: path?,
+        conditions: conditions?,
+        mirror,
         to: to.unwrap_or(RouteTo::Upstream(0)),
         strip_prefix,
         max_body: file.max_body.as_ref().map(|size| size.value),

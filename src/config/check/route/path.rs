@@ -5,8 +5,38 @@ use crate::config::file::RouteFile;
 use crate::config::model::{PathMatch, Segment};
 use crate::config::report::Report;
 
+/// The path condition; without one, every path. None: the reason is reported.
+pub(super) fn check_path(file: &RouteFile, report: &Report) -> Option<PathMatch> {
+    let parsed = match (&file.path, &file.path_exact) {
+        (None, None) => return Some(PathMatch::Prefix("/".to_owned())),
+        (Some(_), Some(exact)) => {
+            let message = "a route has a `path` or a `path_exact`, not both";
+            report.problem_hint(exact.place, message, "keep one of them");
+            return None;
+        }
+        (Some(path), None) => parse_path(&path.value).map_err(|message| {
+            let hint = "write a prefix such as \"/api/\" or a pattern such as \"/items/{service}\"";
+            report.problem_hint(path.place, message, hint);
+        }),
+        (None, Some(exact)) => parse_exact(&exact.value).map_err(|message| {
+            report.problem_hint(exact.place, message, "write it as in \"/login\"");
+        }),
+    };
+    parsed.ok()
+}
+
+fn parse_exact(text: &str) -> Result<PathMatch, String> {
+    match path_fault(text) {
+        Some(fault) => Err(format!("path \"{text}\" {fault}")),
+        None if text.contains(['{', '}']) => Err(format!(
+            "path \"{text}\" has a parameter, which only `path` can have"
+        )),
+        None => Ok(PathMatch::Exact(text.to_owned())),
+    }
+}
+
 /// Parses a path condition; the error is the message.
-pub(super) fn parse_path(text: &str) -> Result<PathMatch, String> {
+fn parse_path(text: &str) -> Result<PathMatch, String> {
     let pattern = text.contains(['{', '}']);
     if let Some(fault) = path_fault(text) {
         return Err(format!("path \"{text}\" {fault}"));
@@ -81,7 +111,7 @@ pub(super) fn check_strip_prefix(
         return None;
     }
     let fixed = match path? {
-        PathMatch::Prefix(path) => path.clone(),
+        PathMatch::Exact(path) | PathMatch::Prefix(path) => path.clone(),
         PathMatch::Pattern(segments) => leading_literals(segments),
     };
     let rest = fixed.strip_prefix(prefix);
