@@ -22,7 +22,7 @@ use crate::message::head::{BodyLength, RequestHead, ResponseHead};
 use crate::upstream::fleet::Fleet;
 use crate::upstream::{Upstream, report};
 
-pub use status::{LoadView, View};
+pub use status::{LoadView, MirrorView, View};
 
 /// Requests that may wait for the admin thread; beyond that connections are closed.
 const WAITING: usize = 64;

@@ -29,6 +29,8 @@ fn has_in_order(text: &[u8], parts: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn wildcard(start: &str, middle: &[&str], end: &str) -> ValueMatch {
@@ -36,6 +38,33 @@ mod tests {
             start: start.into(),
             middle: middle.iter().map(|part| (*part).into()).collect(),
             end: end.into(),
+        }
+    }
+
+    /// The plainest way to say what `*` means.
+    fn is_like_plainly(pattern: &[u8], value: &[u8]) -> bool {
+        match (pattern.split_first(), value.split_first()) {
+            (None, _) => value.is_empty(),
+            (Some((b'*', rest)), None) => is_like_plainly(rest, value),
+            (Some((b'*', rest)), Some((_, others))) => {
+                is_like_plainly(rest, value) || is_like_plainly(pattern, others)
+            }
+            (Some((one, rest)), Some((other, others))) => {
+                one == other && is_like_plainly(rest, others)
+            }
+            (Some(_), None) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn wildcards_do_what_the_plainest_way_does(pattern in "[ab]{0,3}(\\*[ab]{0,2}){1,4}", value in "[ab]{0,10}") {
+            let mut parts: Vec<&str> = pattern.split('*').collect();
+            let (start, end) = (parts.remove(0), parts.pop().unwrap_or_default());
+            parts.retain(|part| !part.is_empty());
+            let wanted = wildcard(start, &parts, end);
+            let expected = is_like_plainly(pattern.as_bytes(), value.as_bytes());
+            prop_assert_eq!(is_like(&wanted, value.as_bytes()), expected);
         }
     }
 

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::admit::{self, Refusal};
 use crate::config::model::{HealthKind, Mirror, Route};
 use crate::drain::Phase;
@@ -50,6 +52,8 @@ pub struct Plan {
     pub upgrade: bool,
     /// The upstream that the client would have gone to, had it a usable backend.
     pub instead_of: Option<usize>,
+    /// Upstreams to try when those of `upstream` fail, best first: the other sides of a split.
+    pub others: SmallVec<[usize; 2]>,
     /// Where copies go.
     pub mirror: Option<Mirror>,
 }
@@ -143,12 +147,12 @@ fn to_upstream(
     now: Instant,
     trace: &mut impl Trace,
 ) -> Result<Plan, Refusal> {
-    let mut instead_of = None;
+    let (mut instead_of, mut others) = (None, SmallVec::new());
     let upstream = match found.to {
         Destination::Upstream(index) => index,
         Destination::Split(split) => {
             let side = split::choose(split, head, client_ip, snapshot, now, trace);
-            instead_of = side.instead_of;
+            (instead_of, others) = (side.instead_of, side.others);
             side.upstream
         }
         Destination::UnknownService(name) => {
@@ -184,6 +188,7 @@ fn to_upstream(
             max_body,
             upgrade: false,
             instead_of,
+            others,
             mirror,
         });
     }
@@ -199,6 +204,7 @@ fn to_upstream(
         max_body,
         upgrade: found.route.upgrade,
         instead_of,
+        others,
         mirror,
     })
 }

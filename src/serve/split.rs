@@ -11,18 +11,46 @@ use smallvec::SmallVec;
 use crate::config::model::{self, Key, Side, Split};
 use crate::message::head::RequestHead;
 
+use super::seldom::Seldom;
 use super::snapshot::Snapshot;
 use super::trace::{Step, Trace, Why};
 
 /// The side of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
     pub(super) upstream: usize,
+    /// Those of the other sides that get clients at all, for when this one fails; best first.
+    pub(super) others: SmallVec<[usize; 2]>,
     /// The upstream that was meant, if that is another one: it has no usable backend.
     pub(super) instead_of: Option<usize>,
 }
 
-/// Picks a side. When none has a usable backend, the one that was meant.
+/// Tells of clients that cannot go where they were meant to.
+#[derive(Debug, Default)]
+pub(super) struct Diversions(Seldom);
+
+impl Diversions {
+    /// Notes one, at `now`; not each has a line of its own that everybody sees.
+    pub(super) fn note(
+        &self,
+        snapshot: &Snapshot,
+        meant: usize,
+        upstream: usize,
+        id: &str,
+        now: Instant,
+    ) {
+        let (meant, upstream) = (snapshot.name(meant), snapshot.name(upstream));
+        log::debug!("{upstream} instead of {meant}, which has no usable backend (id={id})");
+        if let Some(count) = self.0.count(now) {
+            log::warn!(
+                "upstream {meant} has no usable backend: its side of a split goes to {upstream} (requests since this was told last: {count})"
+            );
+        }
+    }
+}
+
+/// Picks a side. When none has a usable backend, one that has at least an ejected one; and when there is none, the one that
+/// was meant.
 pub(super) fn choose(
     split: &Split,
     head: &RequestHead,
@@ -43,35 +71,50 @@ pub(super) fn choose(
             _ => Why::Weight(told_apart_by(&split.key, head)),
         },
     });
-    let is_usable = |side: &Side| {
+    let upstream = |side: &Side| {
         let group = snapshot.groups.get(side.upstream);
-        group.is_some_and(|group| group.upstream.has_usable(now))
+        group.map(|group| &group.upstream)
     };
-    let mut sides = split.sides.iter();
-    if sides.any(|side| side.upstream == meant && is_usable(side)) {
-        return Chosen {
-            upstream: meant,
-            instead_of: None,
-        };
-    }
+    let is_usable = |side: &Side| upstream(side).is_some_and(|upstream| upstream.has_usable(now));
+    // An ejected backend is better than none.
+    let can_serve = |side: &Side| upstream(side).is_some_and(|upstream| upstream.can_serve(now));
     // Those who were meant for one side have numbers close to each other: they would all fall to the same other one.
     let spread = model::hash(&split.salt, &hash.to_le_bytes());
-    match by_weight(&split.sides, is_usable, spread) {
-        Some(side) => {
-            trace.step(|| Step::Side {
-                upstream: snapshot.name(side.upstream).to_owned(),
-                why: Why::Instead(snapshot.name(meant).to_owned()),
-            });
-            Chosen {
-                upstream: side.upstream,
-                instead_of: Some(meant),
-            }
-        }
-        None => Chosen {
-            upstream: meant,
-            instead_of: None,
-        },
+    let has_meant = |holds: &dyn Fn(&Side) -> bool| {
+        let mut sides = split.sides.iter();
+        sides.any(|side| side.upstream == meant && holds(side))
+    };
+    let instead = if has_meant(&is_usable) {
+        None
+    } else if let Some(side) = by_weight(&split.sides, is_usable, spread) {
+        Some(side)
+    } else if has_meant(&can_serve) {
+        None
+    } else {
+        by_weight(&split.sides, can_serve, spread)
+    };
+    if let Some(side) = instead {
+        trace.step(|| Step::Side {
+            upstream: snapshot.name(side.upstream).to_owned(),
+            why: Why::Instead(snapshot.name(meant).to_owned()),
+        });
     }
+    let upstream = instead.map_or(meant, |side| side.upstream);
+    Chosen {
+        upstream,
+        others: others(&split.sides, upstream, spread),
+        instead_of: instead.map(|_| meant),
+    }
+}
+
+/// The other sides, by `spread` the first of them and the rest as written.
+fn others(sides: &[Side], chosen: usize, spread: u64) -> SmallVec<[usize; 2]> {
+    let first = by_weight(sides, |side| side.upstream != chosen, spread);
+    let first = first.map(|side| side.upstream);
+    let is_left =
+        |side: &&Side| side.weight > 0 && side.upstream != chosen && Some(side.upstream) != first;
+    let rest = sides.iter().filter(is_left).map(|side| side.upstream);
+    first.into_iter().chain(rest).collect()
 }
 
 /// The side that the request asks for by the name of its upstream, whatever its weight.
@@ -151,6 +194,15 @@ mod tests {
             .count();
         // A tenth, and five standard deviations of it; the hashes are always the same.
         assert!(moved.abs_diff(10_000) < 475, "{moved}");
+    }
+
+    #[test]
+    fn whoever_gets_clients_is_there_for_those_of_others() {
+        let sides = sides(&[45, 45, 10, 0]);
+        assert_eq!(others(&sides, 2, 0).as_slice(), [0, 1]);
+        assert_eq!(others(&sides, 2, u64::MAX).as_slice(), [1, 0]);
+        assert_eq!(others(&sides, 3, u64::MAX).as_slice(), [2, 0, 1]);
+        assert!(others(&sides[..1], 0, 7).is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod accept; // connections: keep-alive, pipelining, clients that leave, running 
 mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
 mod forward; // what a backend is sent; retries; timeouts
+mod mirror; // copies that nobody waits for
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod route; // hosts, paths, services
 mod route_conditions; // methods, headers, queries, cookies, client addresses

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::thread;
 
+use crate::support::backend::reserve;
 use crate::support::proxy::Setup;
 use crate::support::{Backend, Client, Engine, Proxy, eventually, on_each_engine};
 
@@ -12,6 +13,7 @@ on_each_engine!(
     cookies_and_headers_are_clients_too,
     a_request_that_names_a_side_gets_it,
     a_side_that_is_down_costs_nobody_anything,
+    a_side_that_refuses_costs_nobody_anything,
 );
 
 const CLIENTS: u32 = 10_000;
@@ -149,4 +151,26 @@ fn a_side_that_is_down_costs_nobody_anything(engine: Engine) {
     }
     canary.restart();
     eventually("the canary is used again", || ask().text() == "canary");
+}
+
+/// Before probes find it out, or where there are none.
+fn a_side_that_refuses_costs_nobody_anything(engine: Engine) {
+    let web = Backend::echo();
+    let (_reserved, nobody) = reserve();
+    let route = "[[route]]\nsplit = [{ upstream = \"web\", weight = 1 }, { upstream = \"canary\", weight = 1 }]\n\
+                 split_override = \"header:X-Side\"";
+    let proxy = Proxy::to(engine, [&web])
+        .upstream("canary", [nobody])
+        .more(route)
+        .start();
+    let mut connection = proxy.client();
+    // More than what a retry budget lets through.
+    for number in 0..99 {
+        let body = format!("{number:02}");
+        let post = format!(
+            "POST / HTTP/1.1\r\nHost: test\r\nX-Side: canary\r\nContent-Length: 2\r\n\r\n{body}"
+        );
+        assert_eq!(connection.ask(post).text(), body);
+    }
+    assert_eq!(web.count(), 99);
 }
