@@ -1,7 +1,9 @@
 //! `tollgate check`: reads the configuration, tells what is wrong or what it amounts to, and starts nothing.
 
+use ipnet::IpNet;
+
 use crate::config::model::{
-    Backend, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
+    Backend, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
 };
 use crate::config::{self, Loaded};
 
@@ -77,6 +79,7 @@ fn describe(route: &Route, config: &Config) -> String {
         HostMatch::Suffix(suffix) => format!("*{suffix}"),
     };
     let path = match &route.path {
+        PathMatch::Exact(path) => format!("{path} only"),
         PathMatch::Prefix(prefix) => prefix.clone(),
         PathMatch::Pattern(segments) => segments
             .iter()
@@ -101,8 +104,52 @@ fn describe(route: &Route, config: &Config) -> String {
                 .collect();
             list.join(", ")
         }
+        RouteTo::Split(split) => {
+            let sides = split.sides.iter();
+            let list: Vec<String> = sides
+                .map(|side| format!("{} ({})", name(&side.upstream), side.weight))
+                .collect();
+            format!("{} by {}", list.join(", "), split.key)
+        }
     };
-    format!("{}: {host}, {path} -> {to}", route.name)
+    let conditions = describe_conditions(&route.conditions);
+    let mirror = route.mirror.map_or_else(String::new, |mirror| {
+        let upstream = name(&mirror.upstream);
+        format!(", {} % copied to {upstream}", mirror.percent)
+    });
+    format!("{}: {host}, {path}{conditions} -> {to}{mirror}", route.name)
+}
+
+/// Each with a comma in front.
+fn describe_conditions(conditions: &Conditions) -> String {
+    let mut text = String::new();
+    let methods: Vec<&str> = conditions
+        .methods
+        .iter()
+        .map(http::Method::as_str)
+        .collect();
+    if !methods.is_empty() {
+        text.push_str(&format!(", {}", methods.join(" or ")));
+    }
+    let kinds = [
+        ("header", &conditions.headers),
+        ("query", &conditions.query),
+        ("cookie", &conditions.cookies),
+    ];
+    for (kind, values) in kinds {
+        for value in values {
+            text.push_str(&format!(", {kind} {value}"));
+        }
+    }
+    let network = |network: &IpNet| match network.prefix_len() == network.max_prefix_len() {
+        true => network.addr().to_string(),
+        false => network.to_string(),
+    };
+    let networks: Vec<String> = conditions.client_ip.iter().map(network).collect();
+    if !networks.is_empty() {
+        text.push_str(&format!(", from {}", networks.join(" or ")));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 16] = [
+pub(crate) const TABLES: [(&str, &[&str]); 18] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -140,18 +140,36 @@ pub(crate) const TABLES: [(&str, &[&str]); 16] = [
             "match",
             "upstream",
             "services",
+            "split",
+            "split_key",
+            "split_override",
+            "mirror",
             "strip_prefix",
             "max_body",
             "upgrade",
         ],
     ),
-    ("route.match", &["host", "path"]),
+    (
+        "route.match",
+        &[
+            "host",
+            "path",
+            "path_exact",
+            "method",
+            "header",
+            "query",
+            "cookie",
+            "client_ip",
+        ],
+    ),
+    ("route.split", &["upstream", "weight"]),
+    ("route.mirror", &["upstream", "percent"]),
 ];
 
 const LATER: &str = "is not available in this version";
 
 /// Keys that this version lacks, and why.
-const ABSENT: [(&str, &[&str], &str); 8] = [
+const ABSENT: [(&str, &[&str], &str); 7] = [
     ("", &["access_log"], LATER),
     ("server", &["tls"], LATER),
     ("server.listen", &["tls"], LATER),
@@ -160,7 +178,6 @@ const ABSENT: [(&str, &[&str], &str); 8] = [
     (
         "route",
         &[
-            "split",
             "auth",
             "allow",
             "deny",
@@ -173,7 +190,6 @@ const ABSENT: [(&str, &[&str], &str); 8] = [
         ],
         LATER,
     ),
-    ("route.match", &["method"], LATER),
     ("admin", &["tls"], LATER),
 ];
 
@@ -191,6 +207,7 @@ pub(crate) fn title(table: &str) -> String {
         "" => "at the top of the file".to_owned(),
         "server.listen" => "in an entry of `listen`".to_owned(),
         "upstream.backends" => "in a backend".to_owned(),
+        "route.split" => "in an entry of `split`".to_owned(),
         "upstream" | "route" => format!("in [[{table}]]"),
         table => format!("in [{table}]"),
     }

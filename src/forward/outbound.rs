@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
@@ -16,7 +17,7 @@ use crate::message::head::RequestHead;
 const ADDED: usize = 512;
 
 /// A request toward a backend, but for the host of a request that named none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outbound {
     method: Method,
     framing: Framing,
@@ -26,6 +27,8 @@ pub struct Outbound {
     head: Arc<Vec<u8>>,
     /// Where the backend's name has to go.
     host_at: Option<usize>,
+    /// One attempt may take no longer, whatever the upstream's `total` says.
+    limit: Option<Duration>,
 }
 
 impl Outbound {
@@ -82,6 +85,24 @@ impl Outbound {
             is_upgrade,
             head: Arc::new(out),
             host_at,
+            limit: None,
+        }
+    }
+
+    /// The same, but no attempt takes longer than `limit`, even where the upstream allows more.
+    #[must_use]
+    pub fn bounded(self, limit: Duration) -> Outbound {
+        Outbound {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// How long one attempt may take, of an upstream that allows `total`.
+    pub(super) fn total(&self, total: Option<Duration>) -> Option<Duration> {
+        match (self.limit, total) {
+            (Some(limit), Some(total)) => Some(limit.min(total)),
+            (limit, total) => limit.or(total),
         }
     }
 
@@ -212,6 +233,20 @@ mod tests {
              X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Forwarded-Port: 80\r\nX-Real-IP: 192.0.2.1\r\n\
              Forwarded: for=192.0.2.1;host=\"h\";proto=http\r\nVia: 1.1 tollgate\r\nX-Request-ID: id\r\n\r\n";
         assert_eq!(head, expected);
+    }
+
+    #[test]
+    fn the_shorter_limit_counts() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let free = prepare(Method::GET, "/", &[], Framing::None, false);
+        assert_eq!(
+            (free.total(None), free.total(seconds(5))),
+            (None, seconds(5))
+        );
+        let bounded = free.bounded(Duration::from_secs(30));
+        for (total, expected) in [(None, 30), (seconds(5), 5), (seconds(60), 30)] {
+            assert_eq!(bounded.total(total), seconds(expected));
+        }
     }
 
     #[test]

@@ -106,6 +106,7 @@ impl Scripted {
             &mut body,
             None,
             &mut leases,
+            &mut std::iter::empty(),
             &mut attempts,
         );
         (result, attempts)
@@ -536,6 +537,7 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
         &mut body,
         None,
         &mut leases,
+        &mut std::iter::empty(),
         &mut Attempts::new(),
     );
     assert_eq!(result.err().unwrap().cause, Cause::BadResponse);

@@ -2,17 +2,21 @@
 //!
 //! What runs in production is what is explained: both call this, with another trace.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::admit::{self, Refusal};
-use crate::config::model::HealthKind;
+use crate::config::model::{HealthKind, Mirror, Route};
 use crate::drain::Phase;
 use crate::error::Cause;
 use crate::message::head::RequestHead;
-use crate::route::{self, Destination, Found};
+use crate::route::{self, Destination, Found, Miss};
 
 use super::snapshot::Snapshot;
+use super::split;
 use super::trace::{Step, Trace};
 
 /// What is to become of a request.
@@ -46,11 +50,18 @@ pub struct Plan {
     pub max_body: u64,
     /// Whether the connection may be upgraded, should the client ask for it.
     pub upgrade: bool,
+    /// The upstream that the client would have gone to, had it a usable backend.
+    pub instead_of: Option<usize>,
+    /// Upstreams to try when those of `upstream` fail, best first: the other sides of a split.
+    pub others: SmallVec<[usize; 2]>,
+    /// Where copies go.
+    pub mirror: Option<Mirror>,
 }
 
-/// Decides about `head`.
+/// Decides about `head`, which came from the client with this address.
 pub fn decide(
     head: &RequestHead,
+    client_ip: IpAddr,
     snapshot: &Snapshot,
     phase: Phase,
     now: Instant,
@@ -61,7 +72,7 @@ pub fn decide(
             route: None,
             verdict,
         },
-        None => by_route(head, snapshot, now, trace),
+        None => by_route(head, client_ip, snapshot, now, trace),
     }
 }
 
@@ -93,24 +104,32 @@ fn before_route(
 
 fn by_route(
     head: &RequestHead,
+    client_ip: IpAddr,
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
-    let path = routed_path(head);
-    let tried = |route: &crate::config::model::Route, miss| {
+    let request = route::Request::new(head, client_ip);
+    let tried = |route: &Route, miss: Option<&Miss<'_>>| {
         trace.step(|| Step::Route {
             name: route.name.to_string(),
-            miss,
+            miss: miss.cloned().map(Miss::into_owned),
         });
     };
-    let Some(found) = snapshot.routes.find(head.host(), path, tried) else {
-        return Decision {
-            route: None,
-            verdict: Verdict::Refuse(Refusal::new(Cause::NoRoute)),
-        };
+    let found = match snapshot.routes.find(&request, tried) {
+        Ok(found) => found,
+        Err(not_found) => {
+            let refusal = match not_found.methods {
+                methods if methods.is_empty() => Refusal::new(Cause::NoRoute),
+                methods => admit::no_such_method(methods),
+            };
+            return Decision {
+                route: None,
+                verdict: Verdict::Refuse(refusal),
+            };
+        }
     };
-    let verdict = match to_upstream(head, &found, snapshot, now, trace) {
+    let verdict = match to_upstream(head, client_ip, &found, snapshot, now, trace) {
         Ok(plan) => Verdict::Forward(plan),
         Err(refusal) => Verdict::Refuse(refusal),
     };
@@ -120,24 +139,22 @@ fn by_route(
     }
 }
 
-/// The path that routes see: `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
-fn routed_path(head: &RequestHead) -> &str {
-    if head.target.is_asterisk() {
-        "/"
-    } else {
-        head.target.path()
-    }
-}
-
 fn to_upstream(
     head: &RequestHead,
+    client_ip: IpAddr,
     found: &Found<'_>,
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
 ) -> Result<Plan, Refusal> {
+    let (mut instead_of, mut others) = (None, SmallVec::new());
     let upstream = match found.to {
         Destination::Upstream(index) => index,
+        Destination::Split(split) => {
+            let side = split::choose(split, head, client_ip, snapshot, now, trace);
+            (instead_of, others) = (side.instead_of, side.others);
+            side.upstream
+        }
         Destination::UnknownService(name) => {
             trace.step(|| Step::UnknownService(name.to_owned()));
             return Err(Refusal::with(
@@ -157,12 +174,22 @@ fn to_upstream(
     });
     fits?;
     check_candidates(snapshot, upstream, now, trace)?;
+    let mirror = found.route.mirror;
+    if let Some(mirror) = mirror {
+        trace.step(|| Step::Mirror {
+            upstream: snapshot.name(mirror.upstream).to_owned(),
+            percent: mirror.percent,
+        });
+    }
     if head.target.is_asterisk() {
         return Ok(Plan {
             upstream,
             path: "*".into(),
             max_body,
             upgrade: false,
+            instead_of,
+            others,
+            mirror,
         });
     }
     let path = head.target.path();
@@ -176,6 +203,9 @@ fn to_upstream(
         path: path.into_owned(),
         max_body,
         upgrade: found.route.upgrade,
+        instead_of,
+        others,
+        mirror,
     })
 }
 

@@ -1,14 +1,18 @@
 //! The corridor: takes exchanges from the listeners, decides about each, and brings it to a worker or to an answer.
 //!
 //! Read [`pass`] first: it is the road of one request. [`mod@decide`] is the decision, which `explain` shows; `pool` are the
-//! workers; `crew` answers what needs no backend.
+//! workers; `crew` answers what needs no backend; `mirror` sends copies of requests.
 
 mod context;
 mod crew;
 pub mod decide;
+mod errand;
+mod mirror;
 mod pass;
 mod pool;
+mod seldom;
 pub mod snapshot;
+mod split;
 mod sticky;
 pub mod trace;
 mod upgrade;
@@ -33,11 +37,14 @@ use crate::upstream::watch::Watch;
 use context::Context;
 use crew::{Crew, Reply};
 use decide::{Verdict, decide};
+use mirror::Mirrors;
 use pass::{Decided, Job, Tools};
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
+use split::Diversions;
 use trace::NoTrace;
 
+pub use mirror::Mirrored;
 pub use pool::Load;
 
 /// Everything behind the traffic listeners.
@@ -54,6 +61,7 @@ pub struct Corridor {
     watcher: Mutex<Option<JoinHandle<()>>>,
     crew: Crew,
     tunnels: Arc<Tunnels>,
+    mirrors: Arc<Mirrors>,
     drain: Drain,
 }
 
@@ -66,11 +74,14 @@ impl Corridor {
         let server = &snapshot.config.server;
         let limit = server.limits.tunnels;
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
+        let mirrors = Arc::new(Mirrors::new());
         let (watch, poll) = Watch::new()?;
         let tools = Tools {
             drain: drain.clone(),
             tunnels: Arc::clone(&tunnels),
             watch: watch.clone(),
+            mirrors: Arc::clone(&mirrors),
+            diversions: Diversions::default(),
         };
         let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
@@ -94,6 +105,7 @@ impl Corridor {
             watcher: Mutex::new(thread),
             crew,
             tunnels,
+            mirrors,
             drain: drain.clone(),
         }))
     }
@@ -119,6 +131,11 @@ impl Corridor {
         self.pool.load()
     }
 
+    /// What became of copies of requests so far.
+    pub fn mirrored(&self) -> Mirrored {
+        self.mirrors.totals()
+    }
+
     /// Refuses what has waited in the queue for too long. To be called several times a second.
     pub fn expire(&self, now: Instant) {
         for job in self.pool.expire(now) {
@@ -126,12 +143,13 @@ impl Corridor {
         }
     }
 
-    /// Ends what is upgraded, at once: it has no end of its own that could be waited for.
-    pub fn end_tunnels(&self) {
+    /// Ends what has no end of its own that could be waited for, at once: what is upgraded, and copies that wait.
+    pub fn cut_off(&self) {
         self.tunnels.shut_down();
+        self.mirrors.stop();
     }
 
-    /// Ends the workers and the crew after what they are doing, and waits for them.
+    /// Ends the workers and the crew after what they are doing, and waits for them; for copies of requests a second at most.
     pub fn shut_down(&self) {
         self.pool.shut_down();
         self.watch.stop();
@@ -140,6 +158,7 @@ impl Corridor {
         }
         self.crew.shut_down();
         self.tunnels.shut_down();
+        self.mirrors.shut_down();
     }
 
     /// Gives the exchange, complete since that moment, to the workers.
@@ -210,6 +229,7 @@ impl Intake for Corridor {
         };
         let decision = decide(
             exchange.head(),
+            context.client.ip,
             &snapshot,
             phase,
             context.started(),

@@ -2,7 +2,6 @@
 //!
 //! decided (see [`mod@super::decide`]) → balance → forward → respond → recorded (when the context is dropped)
 
-use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,27 +9,23 @@ use std::time::Instant;
 use http::Method;
 
 use crate::admit::{self, Refusal};
-use crate::balance::{Tried, Wish};
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::Exchange;
-use crate::forward::{self, Client, Forwarded, GaveUp, Launched, Outbound, RequestBody};
+use crate::forward::{self, Forwarded, Outbound};
 use crate::respond::{self, Break, Page};
-use crate::tunnel::{Place, Tunnels};
-use crate::upstream::lease::Lease;
+use crate::tunnel::Tunnels;
 use crate::upstream::watch::Watch;
 
 use super::context::{self, Context};
 use super::decide::Plan;
+use super::errand::{Errand, First, ask, wishes};
+use super::mirror::{self, Mirrors};
 use super::pool::Ran;
-use super::snapshot::{Group, Snapshot};
+use super::snapshot::Snapshot;
+use super::split::Diversions;
 use super::sticky;
 use super::upgrade::{self, Switch};
-
-thread_local! {
-    /// Each worker's own ureq agent: a shared one would cost every request a lock.
-    static CLIENT: RefCell<Option<Client>> = const { RefCell::new(None) };
-}
 
 /// One exchange on its way to a backend.
 pub(super) struct Job {
@@ -48,31 +43,13 @@ pub(super) struct Decided {
     pub(super) snapshot: Arc<Snapshot>,
 }
 
-/// The request as the backends get it, and how far that is.
-struct Errand {
-    outbound: Outbound,
-    /// Kept for the tunnel that the client asks for.
-    place: Option<Place>,
-    first: First,
-    wish: Wish,
-    /// Backends that have had their turn.
-    tried: Tried,
-}
-
-/// The first attempt.
-enum First {
-    /// It is out.
-    Launched(Launched),
-    /// It has a backend.
-    Leased(Lease),
-    Nowhere,
-}
-
 /// What all jobs need.
 pub(super) struct Tools {
     pub(super) drain: Drain,
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) watch: Watch<Box<Job>>,
+    pub(super) mirrors: Arc<Mirrors>,
+    pub(super) diversions: Diversions,
 }
 
 impl Job {
@@ -140,10 +117,15 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal
         return Err(Refusal::new(Cause::Internal));
     };
     job.context.upstream = Some(group.upstream.name.clone());
+    if let Some(meant) = plan.instead_of {
+        let (to, id) = (plan.upstream, &*job.context.request_id);
+        tools.diversions.note(snapshot, meant, to, id, now);
+    }
     let place = upgrade::reserve(&*job.exchange, plan, &tools.tunnels)?;
     let head = job.exchange.head();
     let outbound = Outbound::prepare(head, &plan.path, job.context.hop(), place.is_some());
-    let wish = group.wish(head, job.context.client.ip);
+    let client_ip = job.context.client.ip;
+    let wish = group.wish(head, client_ip);
     group.upstream.record_request(now);
     let mut candidates = group.balancer.candidates(&group.upstream, wish);
     let first = match candidates.next_at(now) {
@@ -157,6 +139,8 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal
         first,
         wish,
         tried: candidates.into_tried(),
+        others: wishes(&plan.others, head, client_ip, snapshot),
+        copy: mirror::draw(plan, head, client_ip, snapshot),
     })
 }
 
@@ -174,7 +158,13 @@ fn finish(job: Job, tools: &Tools) {
         return refuse(exchange, context, &Refusal::new(Cause::Internal));
     };
     let (wish, place) = (errand.wish, errand.place.take());
-    let forwarded = ask(&mut *exchange, &mut context, errand, group, plan.max_body);
+    let forwarded = ask(
+        &mut *exchange,
+        &mut context,
+        errand,
+        &decided,
+        &tools.mirrors,
+    );
     context.close |= tools.drain.is_draining();
     let mut forwarded = match forwarded {
         Ok(forwarded) => forwarded,
@@ -201,45 +191,6 @@ fn finish(job: Job, tools: &Tools) {
         }
         (forwarded, _) => respond(exchange, context, forwarded, shows_backend),
     }
-}
-
-/// Asks the backend that the request is with already, then others.
-fn ask(
-    exchange: &mut dyn Exchange,
-    context: &mut Context,
-    errand: Errand,
-    group: &Group,
-    max_body: u64,
-) -> Result<Forwarded, GaveUp> {
-    let Errand {
-        outbound,
-        first,
-        wish,
-        tried,
-        ..
-    } = errand;
-    let is_at_hand = exchange.has_gathered();
-    let mut body =
-        RequestBody::new(exchange.body(), outbound.framing(), max_body).at_hand(is_at_hand);
-    let (launched, leased) = match first {
-        First::Launched(launched) => (Some(launched), None),
-        First::Leased(lease) => (None, Some(lease)),
-        First::Nowhere => (None, None),
-    };
-    let others = group.balancer.candidates_but(&group.upstream, wish, tried);
-    let mut leases = leased.into_iter().chain(others);
-    let forwarded = with_client(|client| {
-        forward::send(
-            client,
-            &outbound,
-            &mut body,
-            launched,
-            &mut leases,
-            &mut context.attempts,
-        )
-    });
-    context.bytes_in = body.taken();
-    forwarded
 }
 
 /// Passes a backend's answer on.
@@ -291,6 +242,7 @@ pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal:
     let page = Page {
         cause: refusal.cause,
         message: &refusal.message,
+        allow: &refusal.allow,
         request_id: &context.request_id,
     };
     let is_tunnel = exchange.head().method == Method::CONNECT;
@@ -322,11 +274,4 @@ pub(super) fn refusal(cause: Cause, max_body: u64) -> Refusal {
     } else {
         Refusal::new(cause)
     }
-}
-
-fn with_client<T>(work: impl FnOnce(&Client) -> T) -> T {
-    let client = CLIENT.take().unwrap_or_default();
-    let result = work(&client);
-    CLIENT.set(Some(client));
-    result
 }

@@ -25,7 +25,21 @@ pub enum Step {
         /// Its name.
         name: String,
         /// What failed.
-        miss: Option<Miss>,
+        miss: Option<Miss<'static>>,
+    },
+    /// A split sent the client to one of its sides.
+    Side {
+        /// Its upstream.
+        upstream: String,
+        /// Why that one.
+        why: Why,
+    },
+    /// Copies of such requests go somewhere else too.
+    Mirror {
+        /// Name of that upstream.
+        upstream: String,
+        /// Share of the requests.
+        percent: u8,
     },
     /// A path parameter named no service.
     UnknownService(String),
@@ -47,6 +61,17 @@ pub enum Step {
         /// Why it is not used.
         skip: Option<Skip>,
     },
+}
+
+/// Why a client goes to a side of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// By weight, for what it is told apart by: `client_ip`, `cookie:NAME`.
+    Weight(String),
+    /// It asked for this side, here: `header:NAME`.
+    Chosen(String),
+    /// The side that was meant has no usable backend.
+    Instead(String),
 }
 
 /// Listens to nothing.
