@@ -3,6 +3,8 @@
 //! The decision is the one that runs in production; only the trace differs. Nothing is sent, and the health of backends is
 //! not known here: all count as not checked yet.
 
+mod actions;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,10 +57,11 @@ pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, St
     let client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
     let snapshot = Snapshot::new(Arc::new(config));
     let (mut trace, now) = (Recorder::default(), Instant::now());
-    let decision = decide(&head, client.ip, &snapshot, Phase::Serving, now, &mut trace);
+    let decision = decide(&head, &client, &snapshot, Phase::Serving, now, &mut trace);
+    let changes = actions::header_changes(&decision, &head, &client, &snapshot);
     let (is_served, verdict) = describe_verdict(&decision.verdict, &snapshot, &head);
     Ok(Explanation {
-        steps: trace.steps.iter().map(describe).collect(),
+        steps: trace.steps.iter().map(describe).chain(changes).collect(),
         verdict,
         is_served,
     })
@@ -81,6 +84,7 @@ fn describe_verdict(verdict: &Verdict, snapshot: &Snapshot, head: &RequestHead) 
             );
             (true, verdict)
         }
+        Verdict::Own(answer) => actions::own_answer(answer),
         Verdict::Health(_) => (true, "answered by tollgate itself".into()),
         Verdict::Refuse(refusal) => {
             let (cause, message) = (refusal.cause, &refusal.message);
@@ -152,6 +156,14 @@ fn describe(step: &Step) -> String {
         Step::Mirror { upstream, percent } => {
             format!("mirror: of every 100 such requests, {percent} are copied to {upstream}")
         }
+        Step::Maintenance {
+            client,
+            lets_through: true,
+        } => format!("maintenance: {client} is let through"),
+        Step::Maintenance {
+            client,
+            lets_through: false,
+        } => format!("maintenance: {client} is not let through"),
         Step::UnknownService(name) => format!("no service is called {name:?}"),
         Step::BodyLimit { limit, fits: true } => format!("body: at most {limit} bytes"),
         Step::BodyLimit { limit, fits: false } => format!("body: larger than {limit} bytes"),

@@ -104,6 +104,14 @@ fn describe(route: &Route, config: &Config) -> String {
                 .collect();
             list.join(", ")
         }
+        RouteTo::Redirect(redirect) => {
+            format!("redirect {} to {}", redirect.status.as_u16(), redirect.to)
+        }
+        RouteTo::Answer(answer) => format!(
+            "answer {} with {} bytes",
+            answer.status.as_u16(),
+            answer.content.body.len()
+        ),
         RouteTo::Split(split) => {
             let sides = split.sides.iter();
             let list: Vec<String> = sides
@@ -117,7 +125,12 @@ fn describe(route: &Route, config: &Config) -> String {
         let upstream = name(&mirror.upstream);
         format!(", {} % copied to {upstream}", mirror.percent)
     });
-    format!("{}: {host}, {path}{conditions} -> {to}{mirror}", route.name)
+    let maintenance = match route.maintenance {
+        Some(_) => " (in maintenance)",
+        None => "",
+    };
+    let name = &route.name;
+    format!("{name}: {host}, {path}{conditions} -> {to}{mirror}{maintenance}")
 }
 
 /// Each with a comma in front.

@@ -3,11 +3,17 @@
 //! All forms (TOML, JSON, environment, command line) end up here; [`super::check`] turns this into
 //! [`super::model`]. Types only: no reading, no checking, no defaults.
 
+mod actions;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::report::{At, Place};
 use super::secret::Secret;
+
+pub(crate) use actions::{
+    ActionsFile, AnswerFile, ContentFile, FieldsFile, MaintenanceFile, RedirectFile,
+};
 
 /// A value that may have been written.
 pub(crate) type Written<T> = Option<At<T>>;
@@ -232,6 +238,8 @@ pub(crate) struct RouteFile {
     pub(crate) strip_prefix: Written<String>,
     pub(crate) max_body: Written<u64>,
     pub(crate) upgrade: Written<bool>,
+    /// More than matching and forwarding.
+    pub(crate) actions: ActionsFile,
     /// The destination or the match was written, but is a problem that is already reported.
     pub(crate) broken: bool,
 }

@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 18] = [
+pub(crate) const TABLES: [(&str, &[&str]); 24] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -144,7 +144,13 @@ pub(crate) const TABLES: [(&str, &[&str]); 18] = [
             "split_key",
             "split_override",
             "mirror",
+            "redirect",
+            "answer",
+            "maintenance",
             "strip_prefix",
+            "add_prefix",
+            "rewrite",
+            "headers",
             "max_body",
             "upgrade",
         ],
@@ -164,6 +170,18 @@ pub(crate) const TABLES: [(&str, &[&str]); 18] = [
     ),
     ("route.split", &["upstream", "weight"]),
     ("route.mirror", &["upstream", "percent"]),
+    ("route.redirect", &["to", "status"]),
+    (
+        "route.answer",
+        &["status", "body", "body_file", "content_type"],
+    ),
+    (
+        "route.maintenance",
+        &["enabled", "retry_after", "except", "page"],
+    ),
+    ("route.headers", &["request", "response"]),
+    ("route.headers.request", &["set", "add", "remove"]),
+    ("route.headers.response", &["set", "add", "remove"]),
 ];
 
 const LATER: &str = "is not available in this version";
@@ -183,7 +201,6 @@ const ABSENT: [(&str, &[&str], &str); 7] = [
             "deny",
             "rate_limit",
             "cors",
-            "headers",
             "cache",
             "compress",
             "timeouts",

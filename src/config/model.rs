@@ -3,11 +3,13 @@
 //! Rooms read only these types. How they were written (TOML, JSON, environment) and what was wrong with them
 //! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
 
+mod action;
 mod address;
 mod balance;
 mod condition;
 mod key;
 mod split;
+mod template;
 
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -19,11 +21,15 @@ use ipnet::IpNet;
 
 use super::secret::Secret;
 
+pub use action::{
+    Change, Content, FieldChanges, FixedAnswer, HeaderChanges, Maintenance, Redirect,
+};
 pub use address::{Address, BackendAddress, Listen};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
 pub use key::{Key, hash};
 pub use split::{Mirror, Side, Split};
+pub use template::{Piece, Template, Values, Variable};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Serialize, Clone)]
@@ -257,6 +263,14 @@ pub struct Route {
     pub mirror: Option<Mirror>,
     /// Removed from the front of the path before forwarding, with a `/` kept. Default none.
     pub strip_prefix: Option<String>,
+    /// Put in front of the path after that; starts with `/` and does not end with one. Default none.
+    pub add_prefix: Option<String>,
+    /// The whole path for the backend, instead of both. Default none.
+    pub rewrite: Option<Template>,
+    /// None: not in maintenance.
+    pub maintenance: Option<Arc<Maintenance>>,
+    /// None: header fields are not changed.
+    pub headers: Option<Arc<HeaderChanges>>,
     /// Bytes of a request body on this route; none = the server's limit.
     pub max_body: Option<u64>,
     /// Whether connections may be upgraded, to WebSocket for one (reactor engine). Default true.
@@ -278,6 +292,10 @@ pub enum RouteTo {
     },
     /// To one of several upstreams, by client.
     Split(Split),
+    /// Nowhere: the client is sent elsewhere.
+    Redirect(Redirect),
+    /// Nowhere: the answer is known.
+    Answer(Arc<FixedAnswer>),
 }
 
 /// For lists of values that are no serde types.

@@ -2,6 +2,7 @@
 //!
 //! Does not check meaning or fill in defaults: see [`super::check`].
 
+mod action;
 mod route;
 
 use toml::de::DeTable;

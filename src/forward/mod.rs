@@ -7,6 +7,7 @@ mod attempt;
 mod body;
 mod buffers;
 mod call;
+mod changes;
 mod connector;
 mod launch;
 mod outbound;

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::message::forwarded::{self, Hop, OWNED};
+use crate::config::model::Change;
+use crate::message::forwarded::{self, Hop};
 use crate::message::framing::Framing;
 use crate::message::head::RequestHead;
 
-/// Bytes of a head that the fields of [`OWNED`] and the framing take, and a bit.
+use super::changes;
+
+/// Bytes of a head that the fields of [`forwarded::OWNED`] and the framing take, and a bit.
 const ADDED: usize = 512;
 
 /// A request toward a backend, but for the host of a request that named none.
@@ -33,8 +36,15 @@ pub struct Outbound {
 
 impl Outbound {
     /// The request that `head` asks for, with `path` in place of its path. With `upgrade`, a request that
-    /// [`RequestHead::asks_for_upgrade`] does so toward the backend too, over a connection of its own.
-    pub fn prepare(head: &RequestHead, path: &str, hop: Hop<'_>, upgrade: bool) -> Outbound {
+    /// [`RequestHead::asks_for_upgrade`] does so toward the backend too, over a connection of its own. `change`: what the
+    /// route does to its fields.
+    pub fn prepare(
+        head: &RequestHead,
+        path: &str,
+        hop: Hop<'_>,
+        upgrade: bool,
+        change: Option<&Change<'_>>,
+    ) -> Outbound {
         let framing = framing(head);
         let is_upgrade = upgrade && head.asks_for_upgrade();
         let mut out = Vec::with_capacity(
@@ -49,17 +59,10 @@ impl Outbound {
         ] {
             out.extend_from_slice(part.as_bytes());
         }
-        let host_at = match head.host() {
-            "" => Some(out.len()),
-            host => {
-                write_field(&mut out, "Host", host.as_bytes());
-                None
-            }
-        };
+        let host_at = write_host(head, change, &mut out);
         for (name, value) in head.fields.end_to_end() {
-            let is_ours = name.eq_ignore_ascii_case("host")
-                || OWNED.iter().any(|own| is_same_variable(name, own));
-            if !is_ours {
+            let is_ours = name.eq_ignore_ascii_case("host") || forwarded::is_owned(name);
+            if !is_ours && !changes::drops(change, name) {
                 write_field(&mut out, name, value);
             }
         }
@@ -68,7 +71,9 @@ impl Outbound {
             let protocols: Vec<&[u8]> = head.upgrades().collect();
             write_field(&mut out, "Upgrade", &protocols.join(b", ".as_slice()));
         }
+        let ours = out.len();
         forwarded::write_fields(head, hop, &mut out);
+        changes::write(change, ours, &mut out);
         match framing {
             Framing::None => (),
             Framing::Length(length) => {
@@ -140,22 +145,26 @@ impl Outbound {
     }
 }
 
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
+/// Writes the Host; where there is none, says where the backend's name has to go.
+fn write_host(head: &RequestHead, change: Option<&Change<'_>>, out: &mut Vec<u8>) -> Option<usize> {
+    if let Some(host) = changes::host(change) {
+        write_field(out, "Host", &host);
+        return None;
+    }
+    match head.host() {
+        "" => Some(out.len()),
+        host => {
+            write_field(out, "Host", host.as_bytes());
+            None
+        }
     }
 }
 
-/// Whether a CGI-like backend would take both names for the same variable: it turns `-` into `_`.
-fn is_same_variable(name: &str, own: &str) -> bool {
-    let fold = |byte: u8| {
-        if byte == b'_' {
-            b'-'
-        } else {
-            byte.to_ascii_lowercase()
-        }
-    };
-    name.len() == own.len() && name.bytes().map(fold).eq(own.bytes().map(fold))
+/// Writes one line of a head.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// The incoming framing; but methods that mean something with a body say so when there is none (RFC 9110 section 8.6).
@@ -207,7 +216,7 @@ mod tests {
             request_id: "id",
         };
         let path = head.target.path().to_owned();
-        Outbound::prepare(&head, &path, hop, upgrade)
+        Outbound::prepare(&head, &path, hop, upgrade, None)
     }
 
     #[test]

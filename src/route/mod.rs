@@ -7,14 +7,18 @@
 
 mod matcher;
 mod request;
+mod rewrite;
 mod value;
+
+use std::sync::Arc;
 
 use http::Method;
 
-use crate::config::model::{HostMatch, PathMatch, Route, RouteTo, Split};
+use crate::config::model::{FixedAnswer, HostMatch, PathMatch, Redirect, Route, RouteTo, Split};
 
 pub use matcher::Miss;
 pub use request::Request;
+pub use rewrite::{backend_path, location};
 
 /// All routes in order of precedence.
 #[derive(Debug)]
@@ -47,6 +51,10 @@ pub enum Destination<'a> {
     Upstream(usize),
     /// One of the sides of this, by client.
     Split(&'a Split),
+    /// Somewhere else.
+    Redirect(&'a Redirect),
+    /// Nowhere: this is the answer.
+    Answer(&'a Arc<FixedAnswer>),
     /// A path parameter named a service that is not in the route's table.
     UnknownService(&'a str),
 }
@@ -105,6 +113,8 @@ fn destination<'a>(route: &'a Route, path: &'a str) -> Destination<'a> {
     match &route.to {
         RouteTo::Upstream(index) => Destination::Upstream(*index),
         RouteTo::Split(split) => Destination::Split(split),
+        RouteTo::Redirect(redirect) => Destination::Redirect(redirect),
+        RouteTo::Answer(answer) => Destination::Answer(answer),
         RouteTo::Services { parameter, table } => {
             let service = matcher::parameter(&route.path, parameter, path).unwrap_or_default();
             let index = table
@@ -130,16 +140,6 @@ fn rank(route: &Route) -> (u8, usize, bool, usize, usize) {
         PathMatch::Pattern(segments) => (false, matcher::literal_length(segments)),
     };
     (kind, length, is_exact, path, route.conditions.count())
-}
-
-/// The path a backend is asked for: `prefix` is taken off `path`, a leading `/` stays.
-pub fn strip_prefix<'a>(path: &'a str, prefix: &str) -> std::borrow::Cow<'a, str> {
-    match path.strip_prefix(prefix) {
-        Some("") => "/".into(),
-        Some(rest) if rest.starts_with('/') => rest.into(),
-        Some(rest) => format!("/{rest}").into(),
-        None => path.into(),
-    }
 }
 
 #[cfg(test)]

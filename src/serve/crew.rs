@@ -1,4 +1,4 @@
-//! Two threads that write the answers which need no backend: refusals and health.
+//! Two threads that write the answers which need no backend: refusals, health, and what routes answer by themselves.
 //!
 //! A listener must not block, and an engine whose writes can block (tiny_http) would make it. Workers are not asked: these
 //! answers must come even when every worker waits for a backend.
@@ -22,6 +22,7 @@ use crate::respond;
 use crate::upstream::{Upstream, report};
 
 use super::context::Context;
+use super::own_answer::{self, OwnAnswer};
 use super::pass;
 
 /// Answers that may wait. Beyond that connections are closed without one.
@@ -37,6 +38,7 @@ pub(super) struct Crew {
 /// What to answer.
 pub(super) enum Reply {
     Refuse(Refusal),
+    Own(OwnAnswer),
     Health {
         kind: HealthKind,
         upstreams: Vec<Arc<Upstream>>,
@@ -110,6 +112,7 @@ impl Crew {
 pub(super) fn answer(exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
     match reply {
         Reply::Refuse(refusal) => pass::refuse(exchange, context, &refusal),
+        Reply::Own(answer) => own_answer::send(exchange, context, &answer),
         Reply::Health { kind, upstreams } => {
             let (is_good, body) = match kind {
                 HealthKind::Process => (true, json!({ "status": "ok" })),

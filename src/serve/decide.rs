@@ -2,19 +2,20 @@
 //!
 //! What runs in production is what is explained: both call this, with another trace.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use crate::admit::{self, Refusal};
-use crate::config::model::{HealthKind, Mirror, Route};
+use crate::config::model::{HeaderChanges, HealthKind, Mirror, Route};
 use crate::drain::Phase;
 use crate::error::Cause;
+use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::route::{self, Destination, Found, Miss};
 
+use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
 use super::split;
 use super::trace::{Step, Trace};
@@ -24,6 +25,8 @@ use super::trace::{Step, Trace};
 pub struct Decision {
     /// Name of the route that was found, also when the request is refused after that.
     pub route: Option<Arc<str>>,
+    /// What that route changes in heads.
+    pub headers: Option<Arc<HeaderChanges>>,
     /// What happens now.
     pub verdict: Verdict,
 }
@@ -35,6 +38,8 @@ pub enum Verdict {
     Refuse(Refusal),
     /// A health endpoint, answered by us.
     Health(HealthKind),
+    /// The route answers by itself.
+    Own(OwnAnswer),
     /// A worker asks a backend.
     Forward(Plan),
 }
@@ -58,10 +63,10 @@ pub struct Plan {
     pub mirror: Option<Mirror>,
 }
 
-/// Decides about `head`, which came from the client with this address.
+/// Decides about `head`, which `client` has sent.
 pub fn decide(
     head: &RequestHead,
-    client_ip: IpAddr,
+    client: &Client,
     snapshot: &Snapshot,
     phase: Phase,
     now: Instant,
@@ -70,9 +75,10 @@ pub fn decide(
     match before_route(head, snapshot, phase, trace) {
         Some(verdict) => Decision {
             route: None,
+            headers: None,
             verdict,
         },
-        None => by_route(head, client_ip, snapshot, now, trace),
+        None => by_route(head, client, snapshot, now, trace),
     }
 }
 
@@ -104,12 +110,12 @@ fn before_route(
 
 fn by_route(
     head: &RequestHead,
-    client_ip: IpAddr,
+    client: &Client,
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
-    let request = route::Request::new(head, client_ip);
+    let request = route::Request::new(head, client.ip);
     let tried = |route: &Route, miss: Option<&Miss<'_>>| {
         trace.step(|| Step::Route {
             name: route.name.to_string(),
@@ -125,23 +131,62 @@ fn by_route(
             };
             return Decision {
                 route: None,
+                headers: None,
                 verdict: Verdict::Refuse(refusal),
             };
         }
     };
-    let verdict = match to_upstream(head, client_ip, &found, snapshot, now, trace) {
-        Ok(plan) => Verdict::Forward(plan),
-        Err(refusal) => Verdict::Refuse(refusal),
-    };
+    let own = own_answer(head, client, &found, trace);
+    let verdict =
+        own.unwrap_or_else(
+            || match to_upstream(head, client, &found, snapshot, now, trace) {
+                Ok(plan) => Verdict::Forward(plan),
+                Err(refusal) => Verdict::Refuse(refusal),
+            },
+        );
     Decision {
         route: Some(found.route.name.clone()),
+        headers: found.route.headers.clone(),
         verdict,
+    }
+}
+
+/// What the route answers without a backend; `None`: it is forwarded.
+fn own_answer(
+    head: &RequestHead,
+    client: &Client,
+    found: &Found<'_>,
+    trace: &mut impl Trace,
+) -> Option<Verdict> {
+    let route: &Route = found.route;
+    if let Some(maintenance) = &route.maintenance {
+        let lets_through = maintenance.lets_through(client.ip);
+        trace.step(|| Step::Maintenance {
+            client: client.ip,
+            lets_through,
+        });
+        if !lets_through {
+            let answer = OwnAnswer::Maintenance(Arc::clone(maintenance));
+            return Some(Verdict::Own(answer));
+        }
+    }
+    match found.to {
+        Destination::Redirect(redirect) => {
+            let Some(location) = route::location(redirect, route, head, client) else {
+                let message = "This redirect needs to know the host, and the request names none.";
+                return Some(Verdict::Refuse(Refusal::with(Cause::BadRequest, message)));
+            };
+            let status = redirect.status;
+            Some(Verdict::Own(OwnAnswer::Redirect { status, location }))
+        }
+        Destination::Answer(fixed) => Some(Verdict::Own(OwnAnswer::Fixed(Arc::clone(fixed)))),
+        _ => None,
     }
 }
 
 fn to_upstream(
     head: &RequestHead,
-    client_ip: IpAddr,
+    client: &Client,
     found: &Found<'_>,
     snapshot: &Snapshot,
     now: Instant,
@@ -151,7 +196,7 @@ fn to_upstream(
     let upstream = match found.to {
         Destination::Upstream(index) => index,
         Destination::Split(split) => {
-            let side = split::choose(split, head, client_ip, snapshot, now, trace);
+            let side = split::choose(split, head, client.ip, snapshot, now, trace);
             (instead_of, others) = (side.instead_of, side.others);
             side.upstream
         }
@@ -161,6 +206,9 @@ fn to_upstream(
                 Cause::NoRoute,
                 format!("Service '{name}' not found"),
             ));
+        }
+        Destination::Redirect(_) | Destination::Answer(_) => {
+            return Err(Refusal::new(Cause::Internal));
         }
     };
     let max_body = found
@@ -192,15 +240,9 @@ fn to_upstream(
             mirror,
         });
     }
-    let path = head.target.path();
-    let path = found
-        .route
-        .strip_prefix
-        .as_ref()
-        .map_or(path.into(), |prefix| route::strip_prefix(path, prefix));
     Ok(Plan {
         upstream,
-        path: path.into_owned(),
+        path: route::backend_path(found.route, head, client).into_owned(),
         max_body,
         upgrade: found.route.upgrade,
         instead_of,

@@ -8,6 +8,7 @@ mod crew;
 pub mod decide;
 mod errand;
 mod mirror;
+pub mod own_answer;
 mod pass;
 mod pool;
 mod seldom;
@@ -229,7 +230,7 @@ impl Intake for Corridor {
         };
         let decision = decide(
             exchange.head(),
-            context.client.ip,
+            &context.client,
             &snapshot,
             phase,
             context.started(),
@@ -237,8 +238,10 @@ impl Intake for Corridor {
         );
         context.close = self.drain.is_draining();
         context.route = decision.route;
+        context.headers = decision.headers;
         match decision.verdict {
             Verdict::Refuse(refusal) => self.reply(exchange, context, Reply::Refuse(refusal)),
+            Verdict::Own(answer) => self.reply(exchange, context, Reply::Own(answer)),
             Verdict::Health(kind) => {
                 let upstreams = snapshot.upstreams();
                 self.reply(exchange, context, Reply::Health { kind, upstreams });

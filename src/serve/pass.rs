@@ -123,8 +123,11 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal
     }
     let place = upgrade::reserve(&*job.exchange, plan, &tools.tunnels)?;
     let head = job.exchange.head();
-    let outbound = Outbound::prepare(head, &plan.path, job.context.hop(), place.is_some());
-    let client_ip = job.context.client.ip;
+    let context = &job.context;
+    let change = context.change(head);
+    let (path, hop) = (&plan.path, context.hop());
+    let outbound = Outbound::prepare(head, path, hop, place.is_some(), change.as_ref());
+    let client_ip = context.client.ip;
     let wish = group.wish(head, client_ip);
     group.upstream.record_request(now);
     let mut candidates = group.balancer.candidates(&group.upstream, wish);
@@ -204,11 +207,9 @@ fn respond(
         mut answer, lease, ..
     } = forwarded;
     let backend = lease.backend().id.clone();
-    respond::decorate(
-        &mut answer.head.fields,
-        &context.request_id,
-        shows_backend.then_some(&*backend),
-    );
+    context.backend = Some(backend.clone());
+    let shown = shows_backend.then_some(&*backend);
+    context.decorate(exchange.head(), &mut answer.head.fields, shown);
     answer.head.close |= context.close;
     let status = answer.head.status.as_u16();
     let end = respond::send(exchange, answer);
@@ -229,7 +230,6 @@ fn respond(
         Err(Break::Client(_)) => (),
         Ok(()) => lease.record_success(),
     }
-    context.backend = Some(backend);
     context.finish(status, None, &end);
 }
 
@@ -248,7 +248,7 @@ pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal:
     let is_tunnel = exchange.head().method == Method::CONNECT;
     let close = context.close || is_tunnel || ends_connection(refusal.cause);
     let (mut head, body) = respond::refusal(page, &exchange.head().fields, close);
-    respond::decorate(&mut head.fields, &context.request_id, None);
+    context.decorate(exchange.head(), &mut head.fields, None);
     let end = respond::send_own(exchange, &head, &body);
     context.finish(refusal.cause.status(), Some(refusal.cause), &end);
 }

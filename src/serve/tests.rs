@@ -14,6 +14,7 @@ use super::*;
 use crate::drain::Phase;
 use crate::exchange::{BodyFault, Gathered, Peer, ResponseWriter};
 use crate::message::fields::Fields;
+use crate::message::forwarded::Client;
 use crate::message::framing::Framing;
 use crate::message::head::{BodyLength, RequestHead, ResponseHead, Version};
 use crate::message::target::Target;
@@ -335,26 +336,12 @@ fn what_runs_is_what_is_explained() {
     let head = request(Method::GET, "/x", Framing::None);
     let now = Instant::now();
     let mut trace = Recorder::default();
-    let client = "192.0.2.1".parse().unwrap();
-    let serving = Phase::Serving;
-    let told = decide(
-        &head,
-        client,
-        &corridor.snapshot(),
-        serving,
-        now,
-        &mut trace,
-    );
+    let client = Client::identify("192.0.2.1".parse().unwrap(), &head.fields, &[]);
+    let snapshot = &corridor.snapshot();
+    let told = decide(&head, &client, snapshot, Phase::Serving, now, &mut trace);
     assert_eq!(
         told,
-        decide(
-            &head,
-            client,
-            &corridor.snapshot(),
-            serving,
-            now,
-            &mut NoTrace
-        )
+        decide(&head, &client, snapshot, Phase::Serving, now, &mut NoTrace)
     );
     assert_eq!(trace.steps.len(), 4, "{:?}", trace.steps);
     corridor.shut_down();
@@ -370,9 +357,10 @@ fn a_side_without_a_usable_backend_is_passed_over() {
     let snapshot = Snapshot::new(Arc::new(config));
     let plan = |client: u8| {
         let head = request(Method::GET, "/", Framing::None);
-        let client = [192, 0, 2, client].into();
+        let peer = [192, 0, 2, client].into();
+        let client = Client::identify(peer, &head.fields, &[]);
         let now = Instant::now();
-        decide(&head, client, &snapshot, Phase::Serving, now, &mut NoTrace).verdict
+        decide(&head, &client, &snapshot, Phase::Serving, now, &mut NoTrace).verdict
     };
     let upstreams = || -> Vec<(usize, Option<usize>)> {
         let verdicts = (0..100).map(plan);

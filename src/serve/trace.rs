@@ -1,6 +1,8 @@
 //! What the decision looked at, step by step. The hot path passes [`NoTrace`], which compiles to nothing; `explain` and
 //! tests pass a [`Recorder`].
 
+use std::net::IpAddr;
+
 use crate::admit::Refusal;
 use crate::route::Miss;
 use crate::upstream::backend::Skip;
@@ -40,6 +42,13 @@ pub enum Step {
         upstream: String,
         /// Share of the requests.
         percent: u8,
+    },
+    /// The route is in maintenance.
+    Maintenance {
+        /// Who asks.
+        client: IpAddr,
+        /// Whether that client is served all the same.
+        lets_through: bool,
     },
     /// A path parameter named no service.
     UnknownService(String),

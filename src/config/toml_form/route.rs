@@ -1,5 +1,6 @@
 //! `[[route]]` in the TOML form.
 
+use super::action;
 use crate::config::file::{ConditionsFile, MirrorFile, Pairs, RouteFile, SideFile, Written};
 use crate::config::reader::{Item, Table};
 use crate::config::report::At;
@@ -13,6 +14,7 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
     let upstream = table.string("upstream");
     let services = pairs(table, "services", "the upstream of service");
     let split = split(table);
+    let actions = action::read(table);
     let is_asked = |table: Option<&Table<'_>>, key| table.is_some_and(|t| t.item(key).is_some());
     let is_lost = |key, is_read: bool| is_asked(Some(table), key) && !is_read;
     let is_lost_within = |key, is_read: bool| is_asked(matching.as_ref(), key) && !is_read;
@@ -23,7 +25,8 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         || are_conditions_broken
         || is_lost("upstream", upstream.is_some())
         || is_lost("services", services.is_some())
-        || is_lost("split", split.is_some());
+        || is_lost("split", split.is_some())
+        || actions.broken;
     RouteFile {
         place: table.place,
         name: table.string("name"),
@@ -40,6 +43,7 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         strip_prefix: table.string("strip_prefix"),
         max_body: table.size("max_body"),
         upgrade: table.boolean("upgrade"),
+        actions,
         broken,
     }
 }

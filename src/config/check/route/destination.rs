@@ -34,7 +34,7 @@ pub(super) fn check_destination(
         report.problem_hint(
             file.place,
             "this route leads nowhere",
-            "add `upstream = \"name\"`, a `split`, or `services = { … }` with a pattern",
+            "add `upstream = \"name\"`, a `split`, a `redirect` or an `answer`, or `services = { … }` with a pattern",
         );
     }
     if let Some(name) = &file.upstream {

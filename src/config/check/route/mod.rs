@@ -8,7 +8,7 @@ mod path;
 mod split;
 
 use super::engine::needs_reactor;
-use super::{address, check_name, check_unique, given};
+use super::{action, address, check_name, check_unique, given, headers, rewrite};
 use crate::config::file::{ConfigFile, RouteFile};
 use crate::config::model::{Conditions, Engine, HostMatch, PathMatch, Route, RouteTo, Upstream};
 use crate::config::report::{Place, Report};
@@ -34,6 +34,10 @@ pub(super) fn check_routes(
             to: RouteTo::Upstream(0),
             mirror: None,
             strip_prefix: None,
+            add_prefix: None,
+            rewrite: None,
+            maintenance: None,
+            headers: None,
             max_body: None,
             upgrade: true,
         }];
@@ -108,8 +112,16 @@ fn check_route(
     };
     let path = check_path(file, report);
     let conditions = check_conditions(&file.conditions, report);
-    let to = check_destination(file, &name, path.as_ref(), upstreams, report);
+    let to = if action::is_own(file) {
+        action::check_own(file, path.as_ref(), report)
+    } else {
+        check_destination(file, &name, path.as_ref(), upstreams, report)
+    };
     let strip_prefix = check_strip_prefix(file, path.as_ref(), report);
+    let add_prefix = rewrite::check_add_prefix(file, report);
+    let rewrite = rewrite::check_rewrite(file, path.as_ref(), report);
+    let maintenance = action::check_maintenance(file.actions.maintenance.as_ref(), report);
+    let headers = headers::check_headers(file, report);
     let asked = file.upgrade.clone().filter(|upgrade| upgrade.value);
     needs_reactor(report, engine, "`upgrade = true`", &asked);
     let mirror = check_mirror(file.mirror.as_ref(), to.as_ref(), upstreams, report);
@@ -124,6 +136,10 @@ fn check_route(
         mirror,
         to: to.unwrap_or(RouteTo::Upstream(0)),
         strip_prefix,
+        add_prefix,
+        rewrite,
+        maintenance,
+        headers,
         max_body: file.max_body.as_ref().map(|size| size.value),
         upgrade: given(&file.upgrade, true),
     })

@@ -131,7 +131,7 @@ pub(super) fn check_mirror(
     };
     let upstream = find_upstream(name, upstreams, report)?;
     let leads_there = match to {
-        None => false,
+        None | Some(RouteTo::Redirect(_) | RouteTo::Answer(_)) => false,
         Some(RouteTo::Upstream(index)) => *index == upstream,
         Some(RouteTo::Services { table, .. }) => table.iter().any(|(_, index)| *index == upstream),
         Some(RouteTo::Split(split)) => split.sides.iter().any(|side| side.upstream == upstream),
