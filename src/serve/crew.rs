@@ -28,6 +28,9 @@ use super::pass;
 /// Answers that may wait. Beyond that connections are closed without one.
 const WAITING: usize = 1024;
 const THREADS: usize = 2;
+/// A client that takes nothing can hold up a larger body, whatever the engine. A head and this much it cannot: every engine has
+/// 4 KiB for each client.
+const LARGE: usize = 3 * 1024;
 
 /// The threads and the way to them.
 pub(super) struct Crew {
@@ -45,6 +48,13 @@ pub(super) enum Reply {
     },
 }
 
+impl Reply {
+    /// Whether sending it may have to wait for the client, so that nobody else should wait behind it.
+    pub(super) fn is_large(&self) -> bool {
+        matches!(self, Reply::Own(answer) if answer.configured_length() > LARGE)
+    }
+}
+
 struct Task {
     exchange: Box<dyn Exchange>,
     context: Context,
@@ -58,23 +68,22 @@ impl Task {
 }
 
 impl Crew {
-    pub(super) fn start() -> io::Result<Crew> {
+    /// Starts the threads; `name` is what they are called.
+    pub(super) fn start(name: &str) -> io::Result<Crew> {
         let (sender, tasks) = bounded::<Task>(WAITING);
         let mut threads = Vec::with_capacity(THREADS);
         for number in 0..THREADS {
             let tasks = tasks.clone();
+            let name = format!("{name}-{number}");
+            let own_name = name.clone();
             let work = move || {
                 for task in tasks {
                     if catch_unwind(AssertUnwindSafe(|| task.answer())).is_err() {
-                        log::error!("answer-{number} panicked on an answer; it goes on");
+                        log::error!("{own_name} panicked on an answer; it goes on");
                     }
                 }
             };
-            threads.push(
-                thread::Builder::new()
-                    .name(format!("answer-{number}"))
-                    .spawn(work)?,
-            );
+            threads.push(thread::Builder::new().name(name).spawn(work)?);
         }
         Ok(Crew {
             sender: Mutex::new(Some(sender)),

@@ -61,6 +61,8 @@ pub struct Corridor {
     /// The thread that looks after them where listeners cannot.
     watcher: Mutex<Option<JoinHandle<()>>>,
     crew: Crew,
+    /// The same for answers that slow clients can hold up.
+    pages: Crew,
     tunnels: Arc<Tunnels>,
     mirrors: Arc<Mirrors>,
     drain: Drain,
@@ -95,7 +97,7 @@ impl Corridor {
                 (None, Some(thread.spawn(move || watcher.run())?))
             }
         };
-        let crew = Crew::start()?;
+        let (crew, pages) = (Crew::start("answer")?, Crew::start("page")?);
         Ok(Arc::new_cyclic(|this| Corridor {
             this: Weak::clone(this),
             fleet: Fleet::new(snapshot.upstreams()),
@@ -105,6 +107,7 @@ impl Corridor {
             sideline: Mutex::new(sideline),
             watcher: Mutex::new(thread),
             crew,
+            pages,
             tunnels,
             mirrors,
             drain: drain.clone(),
@@ -158,6 +161,7 @@ impl Corridor {
             let _ = watcher.join();
         }
         self.crew.shut_down();
+        self.pages.shut_down();
         self.tunnels.shut_down();
         self.mirrors.shut_down();
     }
@@ -207,6 +211,10 @@ impl Corridor {
     }
 
     fn reply(&self, exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
+        if reply.is_large() {
+            // It stays in flight: a drain waits for it, and does not wait for ever.
+            return self.pages.submit(exchange, context, reply);
+        }
         if exchange.is_nonblocking() {
             return crew::answer(exchange, context, reply);
         }

@@ -29,6 +29,20 @@ pub enum OwnAnswer {
     Maintenance(Arc<Maintenance>),
 }
 
+impl OwnAnswer {
+    /// Bytes of a body that was configured; our own texts are small.
+    pub(super) fn configured_length(&self) -> usize {
+        match self {
+            OwnAnswer::Redirect { .. } => 0,
+            OwnAnswer::Fixed(fixed) => fixed.content.body.len(),
+            OwnAnswer::Maintenance(maintenance) => {
+                let page = maintenance.page.as_ref();
+                page.map_or(0, |page| page.body.len())
+            }
+        }
+    }
+}
+
 /// Answers on the thread that calls.
 pub(super) fn send(exchange: Box<dyn Exchange>, mut context: Context, answer: &OwnAnswer) {
     let (mut head, body, cause) = match answer {

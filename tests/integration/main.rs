@@ -13,8 +13,11 @@ mod support;
 mod accept; // connections: keep-alive, pipelining, clients that leave, running out of descriptors
 mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
+mod changes; // what a route does to paths and header fields
 mod forward; // what a backend is sent; retries; timeouts
+mod maintenance; // routes that are closed to all but some
 mod mirror; // copies that nobody waits for
+mod own_answers; // redirects and fixed answers
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod rollout; // restarts and reloads under traffic
 mod route; // hosts, paths, services
