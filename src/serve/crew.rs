@@ -1,5 +1,7 @@
 //! Two threads that write the answers which need no backend: refusals, health, and what routes answer by themselves.
 //!
+//! There are two such pairs, so that large answers, which a slow client can hold up, hold up none of the others.
+//!
 //! A listener must not block, and an engine whose writes can block (tiny_http) would make it. Workers are not asked: these
 //! answers must come even when every worker waits for a backend.
 

@@ -1,6 +1,8 @@
 //! What a route changes on the way: the path, the fields of requests and of answers.
 
-use crate::support::{Backend, Engine, Proxy, eventually, on_each_engine, on_reactor, websocket};
+use crate::support::{
+    Backend, Conn, Engine, Proxy, eventually, on_each_engine, on_reactor, websocket,
+};
 
 on_each_engine!(
     paths_are_rewritten,
@@ -116,7 +118,7 @@ fn nobody_slips_in_what_the_route_sets(engine: Engine) {
 
 fn all_answers_of_a_route_are_changed(engine: Engine) {
     let backend = mirror();
-    let silent = Backend::start(|conn| conn.close());
+    let silent = Backend::start(Conn::close);
     let changes = "headers.response.set = { X-Frame-Options = \"DENY\", Server = \"front\", X-Route = \"{route} {path}\" }\n\
         headers.response.add = { X-Two = \"3\" }\nheaders.response.remove = [\"X-Gone\", \"X-Request-ID\"]\n";
     let route = |path: &str, lines: &str| {
@@ -206,7 +208,7 @@ fn a_copied_value_stays_one_line(engine: Engine) {
 }
 
 fn the_backend_that_answered_is_named(engine: Engine) {
-    let silent = Backend::start(|conn| conn.close());
+    let silent = Backend::start(Conn::close);
     let good = Backend::fixed("good");
     let route =
         "[[route]]\nupstream = \"web\"\nheaders.response.set = { X-By = \"{upstream}/{backend}\" }";
