@@ -182,6 +182,8 @@ fn find(name: &str, scope: Scope<'_>) -> Result<Variable, (String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parsed(text: &str, scope: Scope<'_>) -> Result<String, (String, String)> {
@@ -233,5 +235,18 @@ mod tests {
             assert!(parsed(bad, Scope::ResponseField).is_err(), "{bad}");
         }
         assert!(parsed(&"x".repeat(4097), Scope::ResponseField).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_taken_comes_back(text in "([a-z/]{0,3}|[{}]{1,2}|[{](host|path|header:X-A)[}]){0,8}") {
+            if let Ok(template) = parse(&text, Scope::ResponseField) {
+                let shown = template.to_string();
+                prop_assert_eq!(parse(&shown, Scope::ResponseField), Ok(template));
+                prop_assert_eq!(shown, text);
+            }
+        }
     }
 }

@@ -273,6 +273,8 @@ impl fmt::Display for Variable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::message::target::Target;
 
@@ -428,6 +430,43 @@ mod tests {
             ),
         ] {
             assert_eq!(location(pieces, target), expected, "{target}");
+        }
+    }
+
+    fn part() -> impl Strategy<Value = Piece> {
+        prop_oneof![
+            "[a-z/]{1,3}".prop_map(Piece::Text),
+            Just(Piece::Variable(Variable::Path)),
+            Just(Piece::Variable(Variable::Rest)),
+            Just(Piece::Variable(Variable::Query)),
+            Just(Piece::Variable(Variable::Header("x".into()))),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_comes_the_line_and_the_host_stay(
+            parts in prop::collection::vec(part(), 0..5),
+            target in "/[ -~]{0,20}",
+            rest in "(/[ -~]{0,10})?",
+            field in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut head = RequestHead::unknown();
+            head.target = Target::parse(&target).unwrap_or(head.target);
+            head.fields.append("X", &field);
+            let client = client();
+            let values = Values { rest: &rest, ..Values::of(&head, &client) };
+            let mut pieces = vec![text("/")];
+            pieces.extend(parts);
+            let template = Template::new(pieces);
+            for rendered in [template.location(&values), template.path(&values)] {
+                prop_assert!(rendered.starts_with('/') && !rendered.starts_with("//"), "{rendered:?}");
+                prop_assert!(rendered.bytes().all(|byte| byte.is_ascii_graphic()), "{rendered:?}");
+            }
+            prop_assert!(!template.location(&values).contains('\\'));
+            prop_assert!(template.field_value(&values).is_none_or(|value| is_value(&value)));
         }
     }
 }
