@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::model::{PathMatch, Redirect, Route, Segment, Template, Values};
+use crate::config::model::{PathMatch, Redirect, Route, Segment, Template, Values, Variable};
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 
@@ -33,8 +33,7 @@ pub fn location(
     head: &RequestHead,
     client: &Client,
 ) -> Option<String> {
-    let host = crate::config::model::Variable::Host;
-    if redirect.to.uses(&host) && head.host().is_empty() {
+    if redirect.to.uses(&Variable::Host) && head.host().is_empty() {
         return None;
     }
     Some(render(

@@ -1,6 +1,7 @@
 //! What a route does beside forwarding, in words: its own answers, and its changes of header fields.
 
 use crate::config::model::{FieldChanges, HeaderChanges, Template, Values};
+use crate::error::Cause;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::serve::decide::{Decision, Verdict};
@@ -29,7 +30,7 @@ pub(super) fn own_answer(answer: &OwnAnswer) -> (bool, String) {
             (true, text)
         }
         OwnAnswer::Maintenance(maintenance) => {
-            let cause = crate::error::Cause::Maintenance;
+            let cause = Cause::Maintenance;
             let page = match &maintenance.page {
                 Some(page) => format!("a page of {} bytes", page.body.len()),
                 None => cause.message().to_owned(),

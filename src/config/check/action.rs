@@ -37,26 +37,18 @@ pub(super) fn check_own(
     report: &Report,
 ) -> Option<RouteTo> {
     let actions = &file.actions;
-    let place = actions
-        .redirect
-        .as_ref()
-        .map(|redirect| ("redirect", redirect.place));
-    let answer = actions
-        .answer
-        .as_ref()
-        .map(|answer| ("answer", answer.place));
-    let (name, place) = place.or(answer)?;
-    check_alone(file, name, place, report);
-    if let (Some(_), Some(answer)) = (&actions.redirect, &actions.answer) {
+    let Some(redirect) = &actions.redirect else {
+        let answer = actions.answer.as_ref()?;
+        check_alone(file, "answer", answer.place, report);
+        let answer = check_answer(answer, report)?;
+        return Some(RouteTo::Answer(Arc::new(answer)));
+    };
+    check_alone(file, "redirect", redirect.place, report);
+    if let Some(answer) = &actions.answer {
         let message = "a route has a `redirect` or an `answer`, not both";
         report.problem_hint(answer.place, message, "keep one of them");
     }
-    if let Some(redirect) = &actions.redirect {
-        check_redirect(redirect, path, report).map(RouteTo::Redirect)
-    } else {
-        let answer = actions.answer.as_ref()?;
-        Some(RouteTo::Answer(Arc::new(check_answer(answer, report)?)))
-    }
+    check_redirect(redirect, path, report).map(RouteTo::Redirect)
 }
 
 /// Reports what says something about a backend that is never asked.
