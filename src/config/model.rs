@@ -298,14 +298,6 @@ pub enum RouteTo {
     Answer(Arc<FixedAnswer>),
 }
 
-/// For lists of values that are no serde types.
-pub(super) fn as_texts<T: ToString, S: serde::Serializer>(
-    values: &[T],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(ToString::to_string))
-}
-
 /// For values that are no serde types.
 pub(super) fn as_text<T: ToString, S: serde::Serializer>(
     value: &T,

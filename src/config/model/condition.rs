@@ -2,11 +2,11 @@
 //!
 //! Whether a request is like that is found out in the room `route`; how they are written is checked in `config::check`.
 
-use serde::Serialize;
 use std::fmt;
 
 use http::Method;
 use ipnet::IpNet;
+use serde::{Serialize, Serializer};
 
 /// Host condition of a route; always lower case, without port.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
@@ -47,13 +47,16 @@ pub enum Segment {
 #[derive(Debug, Serialize, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// One of these; empty: any.
-    #[serde(serialize_with = "super::as_texts")]
+    #[serde(serialize_with = "as_texts")]
     pub methods: Vec<Method>,
     /// Header fields; their names are in lower case.
+    #[serde(serialize_with = "as_texts")]
     pub headers: Vec<NamedValue>,
     /// Parameters of the query, percent-decoded.
+    #[serde(serialize_with = "as_texts")]
     pub query: Vec<NamedValue>,
     /// Cookies.
+    #[serde(serialize_with = "as_texts")]
     pub cookies: Vec<NamedValue>,
     /// The client is in one of these networks; empty: anywhere.
     pub client_ip: Vec<IpNet>,
@@ -72,7 +75,7 @@ impl Conditions {
 }
 
 /// Something with a name whose value has to be like this.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NamedValue {
     /// Of the header field, the parameter or the cookie.
     pub name: String,
@@ -81,8 +84,7 @@ pub struct NamedValue {
 }
 
 /// What a value is like.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueMatch {
     /// This, byte for byte.
     Exact(String),
@@ -95,6 +97,10 @@ pub enum ValueMatch {
         /// After the last one.
         end: String,
     },
+}
+
+fn as_texts<T: ToString, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 /// As it is written in the configuration.

@@ -1,7 +1,8 @@
 //! Requests of one route over several upstreams, and copies of requests.
 
-use super::Key;
 use serde::Serialize;
+
+use super::Key;
 
 /// `split`: each client goes to one side and stays there.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
@@ -9,6 +10,7 @@ pub struct Split {
     /// In the order written; never empty, each upstream once, at least one weight above 0.
     pub sides: Vec<Side>,
     /// Makes a client's side in this route independent of that in others: for [`Key::hash`].
+    #[serde(skip)]
     pub salt: String,
     /// `split_key`: what a client is. Default its address.
     pub key: Key,
