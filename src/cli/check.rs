@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use crate::config::model::{
     Backend, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
+    Upstream,
 };
 use crate::config::{self, Loaded};
 
@@ -43,7 +44,7 @@ fn summary(config: &Config) -> String {
         text.push_str(&format!("  route    {}\n", describe(route, config)));
     }
     for upstream in &config.upstreams {
-        text.push_str(&format!("  upstream {}\n", upstream.name));
+        text.push_str(&format!("  upstream {}\n", describe_upstream(upstream)));
         for backend in &upstream.backends {
             text.push_str(&format!("    {}\n", describe_backend(backend)));
         }
@@ -62,14 +63,32 @@ fn describe_listen(listen: &Listen, engine: Engine) -> String {
     text
 }
 
+fn describe_upstream(upstream: &Upstream) -> String {
+    let mut text = format!("{}, {}", upstream.name, upstream.balance);
+    if let Some(sticky) = &upstream.sticky {
+        text.push_str(&format!(", sticky by cookie {}", sticky.cookie));
+    }
+    text
+}
+
 /// The id is left out where it would only repeat the address.
 fn describe_backend(backend: &Backend) -> String {
     let (id, at, weight) = (&backend.id, backend.at.to_string(), backend.weight);
-    if *id == at {
+    let mut text = if *id == at {
         format!("{at}, weight {weight}")
     } else {
         format!("{id}: {at}, weight {weight}")
+    };
+    if backend.is_backup {
+        text.push_str(", backup");
     }
+    if backend.max_connections < usize::MAX {
+        text.push_str(&format!(
+            ", at most {} requests at a time",
+            backend.max_connections
+        ));
+    }
+    text
 }
 
 fn describe(route: &Route, config: &Config) -> String {
