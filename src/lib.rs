@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 6 | `cli` (and the binary) | 5 and below, for `demo` and `explain` too |
 //! | 5 | `app` | everything below |
-//! | 4 | `accept`, `serve`, `health`, `admin`, `demo` | 0–3, never each other; only `serve` uses rooms of row 3 |
+//! | 4 | `accept`, `serve`, `health`, `discovery`, `admin`, `demo` | 0–3, never each other; only `serve` uses rooms of row 3 |
 //! | 3 | `admit`, `route`, `balance`, `forward`, `respond`, `tunnel` | 0, 2 and `config`; never each other |
 //! | 2 | `upstream` | 0–1 |
 //! | 1 | `config`, `logging` | 0; `logging` also reads `config::model` |
@@ -31,6 +31,7 @@ pub mod tunnel;
 
 pub mod admin;
 pub mod demo;
+pub mod discovery;
 pub mod health;
 
 pub mod upstream;

@@ -108,6 +108,7 @@ pub(super) fn render_member(member: &Member, now: Instant) -> Value {
     json!({
         "id": &*backend.id,
         "address": backend.address,
+        "addresses": backend.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "weight": settings.weight,
         "backup": settings.is_backup,
         "max_connections": Some(settings.max_connections).filter(|most| *most < usize::MAX),

@@ -1,7 +1,7 @@
 //! What would be decided about a request, and why, in words.
 //!
-//! The decision is the one that runs in production; only the trace differs. Nothing is sent, and the health of backends is
-//! not known here: all count as not checked yet.
+//! The decision is the one that runs in production; only the trace differs. Nothing is sent and no name is looked up: the
+//! health of backends is not known here, all count as not checked yet, and their names as names that resolve.
 
 mod actions;
 
@@ -22,6 +22,8 @@ use crate::route::Miss;
 use crate::serve::decide::{Verdict, decide};
 use crate::serve::snapshot::Snapshot;
 use crate::serve::trace::{Recorder, Step, Why};
+
+use super::found::with_files;
 
 /// A request that is only asked about.
 #[derive(Debug, Clone, Copy)]
@@ -51,17 +53,26 @@ pub struct Explanation {
 ///
 /// # Errors
 /// When the question is no valid request; says why.
-pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, String> {
+pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, String> {
     let head = head(question)?;
     let trusted = &config.server.trusted_proxies;
     let client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
-    let snapshot = Snapshot::new(Arc::new(config));
+    let (effective, words) = with_files(config);
+    let snapshot = Snapshot::new(Arc::new(effective));
+    let groups = snapshot.groups.iter();
+    groups
+        .flat_map(|group| group.upstream.backends())
+        .for_each(|backend| backend.assume_resolved());
     let (mut trace, now) = (Recorder::default(), Instant::now());
     let decision = decide(&head, &client, &snapshot, Phase::Serving, now, &mut trace);
     let changes = actions::header_changes(&decision, &head, &client, &snapshot);
     let (is_served, verdict) = describe_verdict(&decision.verdict, &snapshot, &head);
     Ok(Explanation {
-        steps: trace.steps.iter().map(describe).chain(changes).collect(),
+        steps: words
+            .into_iter()
+            .chain(trace.steps.iter().map(describe))
+            .chain(changes)
+            .collect(),
         verdict,
         is_served,
     })
@@ -215,7 +226,7 @@ mod tests {
     fn ask(method: &str, url: &str, fields: &[String]) -> Result<Explanation, String> {
         let config = crate::config::load_str("test", CONFIG).unwrap().config;
         explain(
-            config,
+            &config,
             Question {
                 method,
                 url,
@@ -300,7 +311,7 @@ mod tests {
             fields: &fields,
             peer: peer.parse().unwrap(),
         };
-        explain(config, question).unwrap()
+        explain(&config, question).unwrap()
     }
 
     #[test]

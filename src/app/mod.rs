@@ -4,6 +4,7 @@
 
 mod changes;
 mod explain;
+mod found;
 mod memory;
 mod registry;
 mod ticker;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use crate::accept::{self, BindError, Opened};
 use crate::admin::{self, Admin, AdminIntake, Control, LoadView, MirrorView, Reload};
 use crate::config::model::{self, Address, Config, Listen, Log, Server};
+use crate::discovery::{Discovery, Membership};
 use crate::exchange::{Intake, Listener};
 use crate::health;
 use crate::logging;
@@ -32,8 +34,11 @@ pub use crate::demo::DemoBackend;
 pub use crate::drain::{Drain, Flight, Phase};
 pub use crate::logging::Logging;
 pub use explain::{Explanation, Question, explain};
+pub use found::with_files;
 pub use registry::Source;
 
+/// The start waits this long for names to be looked up, all at the same time.
+const FIRST_LOOKUPS: Duration = Duration::from_secs(2);
 /// How often progress is told while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -147,6 +152,11 @@ impl Running {
         let registry = beginning.registry(Arc::clone(&corridor), options.source, options.file);
         let registry = Arc::new(registry);
         let fleet = corridor.fleet().clone();
+        let members: Arc<dyn Membership> = Arc::<Registry>::clone(&registry);
+        let own = server.listen.clone();
+        let (discovery, threads) = Discovery::start(&fleet, &members, own, &drain)?;
+        discovery.settle(fleet.upstreams(), FIRST_LOOKUPS);
+        registry.ask(discovery);
         let mut running = Running {
             drain: drain.clone(),
             traffic: traffic.addresses,
@@ -158,7 +168,7 @@ impl Running {
             admin_intake: None,
             drain_delay: server.drain_delay,
             drain_timeout: server.drain_timeout,
-            threads: Vec::new(),
+            threads,
         };
         running
             .threads

@@ -2,24 +2,30 @@
 //! takes effect as a whole: a new snapshot for the requests that come from then on.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::admin::{Control, Objection, Order, Placed, Reload};
 use crate::config::diff::{diff, without_restart};
-use crate::config::model::Config;
+use crate::config::model::{Backend, Config};
 use crate::config::{Loaded, Problems};
+use crate::discovery::{self, Discovery, Membership};
 use crate::serve::Corridor;
 use crate::serve::snapshot::Snapshot;
+use crate::upstream::Upstream;
 
 use super::changes::Changes;
+use super::found::{self, AllFound};
 use super::memory::Memory;
 use super::watched::Watched;
 
 /// Counters are written to the state file this often.
 const SAVED: Duration = Duration::from_secs(10);
+
+/// A reload waits this long for names that are new, all at the same time.
+const FIRST_LOOKUPS: Duration = Duration::from_secs(1);
 
 /// Reads the configuration again, as it was read at the start.
 pub type Source = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
@@ -29,12 +35,16 @@ pub(super) struct Registry {
     corridor: Arc<Corridor>,
     source: Option<Source>,
     memory: Option<Memory>,
+    discovery: OnceLock<Discovery>,
     state: Mutex<State>,
 }
 
 struct State {
     /// What the configuration alone says.
     configured: Arc<Config>,
+    found: AllFound,
+    /// Both together.
+    effective: Arc<Config>,
     changes: Changes,
     watched: Option<Watched>,
     saved: Instant,
@@ -75,7 +85,9 @@ impl Beginning {
         let is_watched = self.configured.server.watch_config && source.is_some();
         let state = State {
             watched: file.filter(|_| is_watched).map(Watched::new),
+            effective: Arc::clone(&self.configured),
             configured: self.configured,
+            found: AllFound::new(),
             changes: self.changes,
             saved: Instant::now(),
         };
@@ -83,12 +95,27 @@ impl Beginning {
             corridor,
             source,
             memory: self.memory,
+            discovery: OnceLock::new(),
             state: Mutex::new(state),
         }
     }
 }
 
+impl State {
+    /// To be called when either has changed.
+    fn merge(&mut self) {
+        let effective = found::effective(&self.configured, &self.found);
+        self.effective = Arc::new(effective);
+    }
+}
+
 impl Registry {
+    /// From now on a reload has the names looked up that come with it.
+    pub(super) fn ask(&self, discovery: Discovery) {
+        // There is only one.
+        let _ = self.discovery.set(discovery);
+    }
+
     /// What has to be done every second.
     pub(super) fn tick(&self, now: Instant) {
         let mut state = self.state.lock();
@@ -97,7 +124,7 @@ impl Registry {
             log::warn!("backend {upstream}/{id} is removed: it has not renewed its registration");
         }
         if !gone.is_empty() {
-            self.apply(&mut state, now);
+            self.apply(&mut state, &[], now);
         } else if now.saturating_duration_since(state.saved) >= SAVED {
             self.save(&mut state, now);
         }
@@ -115,12 +142,30 @@ impl Registry {
         self.save(&mut self.state.lock(), Instant::now());
     }
 
-    /// Makes the changes take effect.
-    fn apply(&self, state: &mut State, now: Instant) {
-        let config = Arc::new(state.changes.apply(&state.configured));
-        let snapshot = self.corridor.snapshot().successor(config, now);
+    /// Makes the changes take effect. Where a name of `prepared` or of those that are there has addresses, new backends begin
+    /// with them.
+    fn apply(&self, state: &mut State, prepared: &[Arc<Upstream>], now: Instant) {
+        let config = Arc::new(state.changes.apply(&state.effective));
+        let before = self.corridor.snapshot();
+        let snapshot = before.successor(config, now);
+        let known = before.upstreams().into_iter();
+        let known: Vec<_> = known.chain(prepared.iter().cloned()).collect();
+        discovery::share_addresses(&known, &snapshot.upstreams(), now);
         self.corridor.replace(Arc::new(snapshot));
         self.save(state, now);
+    }
+
+    /// Has the names looked up that `new` brings, so that its backends can be used from the first moment.
+    fn prepare(&self, new: &Config, now: Instant) -> Vec<Arc<Upstream>> {
+        let Some(discovery) = self.discovery.get() else {
+            return Vec::new();
+        };
+        let effective = Arc::new(found::effective(new, &self.state.lock().found));
+        let snapshot = self.corridor.snapshot().successor(effective, now);
+        let upstreams = snapshot.upstreams();
+        // Without the lock: what is found comes here at once.
+        discovery.settle(upstreams.clone().into(), FIRST_LOOKUPS);
+        upstreams
     }
 
     fn save(&self, state: &mut State, now: Instant) {
@@ -146,21 +191,21 @@ impl Control for Registry {
         let state = &mut *self.state.lock();
         let placed = state
             .changes
-            .put(&state.configured, upstream, id, order, now)?;
+            .put(&state.effective, upstream, id, order, now)?;
         match placed {
             Placed::New => log::info!("backend {upstream}/{id} has registered"),
             Placed::Changed => log::info!("backend {upstream}/{id} is changed: {order}"),
             Placed::Same => return Ok(placed),
         }
-        self.apply(state, now);
+        self.apply(state, &[], now);
         Ok(placed)
     }
 
     fn remove_backend(&self, upstream: &str, id: &str) -> Result<(), Objection> {
         let state = &mut *self.state.lock();
-        state.changes.remove(&state.configured, upstream, id)?;
+        state.changes.remove(&state.effective, upstream, id)?;
         log::info!("backend {upstream}/{id} is removed");
-        self.apply(state, Instant::now());
+        self.apply(state, &[], Instant::now());
         Ok(())
     }
 
@@ -175,6 +220,10 @@ impl Control for Registry {
                 problems.iter().for_each(|problem| log::error!("{problem}"));
             }
         })?;
+        let prepared = match how {
+            Reload::Ask => Vec::new(),
+            Reload::Apply => self.prepare(&loaded.config, Instant::now()),
+        };
         let state = &mut *self.state.lock();
         let differences = diff(&state.configured, &loaded.config);
         let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
@@ -187,7 +236,25 @@ impl Control for Registry {
         log::info!("reloaded: {} differences", texts.len());
         texts.iter().for_each(|text| log::info!("{text}"));
         state.configured = Arc::new(without_restart(&state.configured, loaded.config));
-        self.apply(state, Instant::now());
+        found::prune(&state.configured, &mut state.found);
+        state.merge();
+        self.apply(state, &prepared, Instant::now());
         Ok(texts)
+    }
+}
+
+impl Membership for Registry {
+    fn found(&self, upstream: &str, source: discovery::Source, backends: Vec<Backend>) {
+        let state = &mut *self.state.lock();
+        let known = state.found.entry(upstream.to_owned()).or_default();
+        if known.get(&source) == Some(&backends) {
+            return;
+        }
+        if source == discovery::Source::File {
+            found::warn_of_shadowed(upstream, &state.configured, &backends);
+        }
+        known.insert(source, backends);
+        state.merge();
+        self.apply(state, &[], Instant::now());
     }
 }

@@ -3,10 +3,12 @@
 use ipnet::IpNet;
 
 use crate::config::model::{
-    Backend, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
-    Upstream,
+    Backend, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Resolve, Route, RouteTo,
+    Segment, Upstream,
 };
 use crate::config::{self, Loaded};
+
+use crate::app;
 
 use super::notice::{print, say};
 use super::{Exit, Where, report};
@@ -19,6 +21,10 @@ pub(super) fn run(place: &Where) -> Exit {
         }) => {
             for warning in &warnings {
                 say(&format!("warning: {warning}"));
+            }
+            let (config, words) = app::with_files(&config);
+            for word in words {
+                say(&format!("warning: {word}"));
             }
             print(&summary(&config));
             Exit::Clean
@@ -47,6 +53,10 @@ fn summary(config: &Config) -> String {
         text.push_str(&format!("  upstream {}\n", describe_upstream(upstream)));
         for backend in &upstream.backends {
             text.push_str(&format!("    {}\n", describe_backend(backend)));
+        }
+        if let Some(file) = &upstream.discovery.file {
+            let path = file.path.display();
+            text.push_str(&format!("    and those in {path}, which is watched\n"));
         }
     }
     text
@@ -79,6 +89,9 @@ fn describe_backend(backend: &Backend) -> String {
     } else {
         format!("{id}: {at}, weight {weight}")
     };
+    if backend.resolve == Resolve::All {
+        text.push_str(", one for each of its addresses");
+    }
     if backend.is_backup {
         text.push_str(", backup");
     }

@@ -37,7 +37,7 @@ pub(super) fn run(explain: &Explain) -> Exit {
         fields: &explain.header,
         peer: explain.client_ip,
     };
-    let explanation = match app::explain(config, question) {
+    let explanation = match app::explain(&config, question) {
         Ok(explanation) => explanation,
         Err(why) => {
             say(&format!("tollgate: {why}"));

@@ -144,6 +144,7 @@ pub(crate) struct UpstreamFile {
     pub(crate) slow_start: Written<Duration>,
     pub(crate) max_connections: Written<i64>,
     pub(crate) max_wait: Written<Duration>,
+    pub(crate) discovery: DiscoveryFile,
     pub(crate) sticky: Option<StickyFile>,
     pub(crate) health: HealthFile,
     pub(crate) ejection: EjectionFile,
@@ -158,10 +159,20 @@ pub(crate) struct BackendFile {
     pub(crate) id: Written<String>,
     pub(crate) url: Written<String>,
     pub(crate) weight: Written<i64>,
+    pub(crate) resolve: Written<String>,
     pub(crate) backup: Written<bool>,
     pub(crate) max_connections: Written<i64>,
     /// What was written is a problem that is already reported.
     pub(crate) broken: bool,
+}
+
+/// `[upstream.discovery]`.
+#[derive(Debug, Default)]
+pub(crate) struct DiscoveryFile {
+    pub(crate) dns_interval: Written<Duration>,
+    /// Relative paths start at the configuration file already.
+    pub(crate) file: Written<PathBuf>,
+    pub(crate) file_interval: Written<Duration>,
 }
 
 /// `[upstream.sticky]`.

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 
 use super::file::{BackendFile, ConfigFile, ListenFile, ServerFile, UpstreamFile, Written};
 use super::report::{At, Place, Report};
-use super::suggest;
+use super::{keys, suggest};
+
+const SHAPE: &str =
+    "write {\"backends\": [{\"id\": \"backend1\", \"url\": \"http://127.0.0.1:9001\"}]}";
 
 /// Answered by itself in this form, as its origin does.
 const HEALTH_PATH: &str = "/_health";
@@ -14,25 +17,15 @@ const HEALTH_PATH: &str = "/_health";
 /// Reads `text`. None: it is no JSON object.
 pub(crate) fn read(origin: &str, text: &str, report: &Report) -> Option<ConfigFile> {
     let place = report.add_source(origin, Some(text));
-    let root = match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(root)) => root,
-        Ok(_) => {
-            let hint = "write {\"backends\": [{\"id\": \"backend1\", \"url\": \"http://127.0.0.1:9001\"}]}";
-            report.problem_hint(place, "this is JSON, but not an object", hint);
-            return None;
-        }
-        Err(error) => {
-            let at = offset(text, error.line(), error.column());
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or(&message);
-            report.problem(
-                place.at(&(at..at + 1)),
-                format!("not valid JSON: {message}"),
-            );
-            return None;
-        }
+    let Value::Object(root) = parse(text, place, report)? else {
+        report.problem_hint(place, "this is JSON, but not an object", SHAPE);
+        return None;
     };
-    let form = Form { origin, report };
+    let form = Form {
+        origin,
+        report,
+        keys: &["id", "url"],
+    };
     form.check_keys(&root, place, "at the top", &["backends", "port"]);
     let upstream = UpstreamFile {
         place,
@@ -57,9 +50,50 @@ pub(crate) fn read(origin: &str, text: &str, report: &Report) -> Option<ConfigFi
     })
 }
 
+/// Reads a file of backends: such an object, or the list alone; its entries may be URLs, and have the keys that they have in
+/// TOML. None: it is neither.
+pub(crate) fn read_backends(origin: &str, text: &str, report: &Report) -> Option<Vec<BackendFile>> {
+    let place = report.add_source(origin, Some(text));
+    let form = Form {
+        origin,
+        report,
+        keys: keys::of("upstream.backends"),
+    };
+    let root = match parse(text, place, report)? {
+        Value::Object(root) => root,
+        list @ Value::Array(_) => Map::from_iter([("backends".to_owned(), list)]),
+        _ => {
+            let message = "this is JSON, but neither a list nor an object";
+            report.problem_hint(place, message, SHAPE);
+            return None;
+        }
+    };
+    form.check_keys(&root, place, "at the top", &["backends"]);
+    Some(form.backends(&root, place))
+}
+
+/// None: it is no JSON; where that shows is in the report.
+fn parse(text: &str, place: Place, report: &Report) -> Option<Value> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let at = offset(text, error.line(), error.column());
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            report.problem(
+                place.at(&(at..at + 1)),
+                format!("not valid JSON: {message}"),
+            );
+            None
+        }
+    }
+}
+
 struct Form<'a> {
     origin: &'a str,
     report: &'a Report,
+    /// Of a backend. Where these are more than id and address, a URL alone will do as well.
+    keys: &'static [&'static str],
 }
 
 impl Form<'_> {
@@ -98,17 +132,15 @@ impl Form<'_> {
     }
 
     fn backends(&self, root: &Map<String, Value>, place: Place) -> Vec<BackendFile> {
-        let hint =
-            "write \"backends\": [{\"id\": \"backend1\", \"url\": \"http://127.0.0.1:9001\"}]";
         let Some(value) = root.get("backends") else {
             self.report
-                .problem_hint(place, "`backends` is missing", hint);
+                .problem_hint(place, "`backends` is missing", SHAPE);
             return Vec::new();
         };
         let Value::Array(entries) = value else {
             let message = format!("`backends` must be a list, not {}", kind(value));
             self.report
-                .problem_hint(self.place("backends"), message, hint);
+                .problem_hint(self.place("backends"), message, SHAPE);
             return Vec::new();
         };
         let numbered = entries.iter().enumerate();
@@ -124,6 +156,10 @@ impl Form<'_> {
             place,
             ..BackendFile::default()
         };
+        if let (Value::String(url), true) = (entry, self.takes("weight")) {
+            backend.url = Some(At::new(url.clone(), place));
+            return backend;
+        }
         let Value::Object(map) = entry else {
             let message = format!("a backend must be an object, not {}", kind(entry));
             let hint = "write {\"id\": \"backend1\", \"url\": \"http://127.0.0.1:9001\"}";
@@ -131,11 +167,43 @@ impl Form<'_> {
             backend.broken = true;
             return backend;
         };
-        self.check_keys(map, place, "in a backend", &["id", "url"]);
+        self.check_keys(map, place, "in a backend", self.keys);
         backend.id = self.string(map, &path, "id");
         backend.url = self.string(map, &path, "url");
         backend.broken = map.contains_key("url") && backend.url.is_none();
+        if self.takes("weight") {
+            backend.resolve = self.string(map, &path, "resolve");
+            backend.weight = self.integer(map, &path, "weight");
+            backend.backup = self.boolean(map, &path, "backup");
+            backend.max_connections = self.integer(map, &path, "max_connections");
+        }
         backend
+    }
+
+    fn takes(&self, key: &str) -> bool {
+        self.keys.contains(&key)
+    }
+
+    fn integer(&self, map: &Map<String, Value>, path: &str, key: &str) -> Written<i64> {
+        let value = map.get(key)?;
+        let place = self.place(&format!("{path}.{key}"));
+        if let Some(number) = value.as_i64() {
+            return Some(At::new(number, place));
+        }
+        let message = format!("`{key}` must be a whole number, not {}", kind(value));
+        self.report.problem(place, message);
+        None
+    }
+
+    fn boolean(&self, map: &Map<String, Value>, path: &str, key: &str) -> Written<bool> {
+        let value = map.get(key)?;
+        let place = self.place(&format!("{path}.{key}"));
+        if let Some(value) = value.as_bool() {
+            return Some(At::new(value, place));
+        }
+        let message = format!("`{key}` must be true or false, not {}", kind(value));
+        self.report.problem(place, message);
+        None
     }
 
     fn string(&self, map: &Map<String, Value>, path: &str, key: &str) -> Written<String> {

@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 24] = [
+pub(crate) const TABLES: [(&str, &[&str]); 26] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -77,6 +77,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 24] = [
             "slow_start",
             "max_connections",
             "max_wait",
+            "discovery",
             "sticky",
             "health",
             "ejection",
@@ -86,7 +87,18 @@ pub(crate) const TABLES: [(&str, &[&str]); 24] = [
     ),
     (
         "upstream.backends",
-        &["id", "url", "weight", "backup", "max_connections"],
+        &[
+            "id",
+            "url",
+            "resolve",
+            "weight",
+            "backup",
+            "max_connections",
+        ],
+    ),
+    (
+        "upstream.discovery",
+        &["dns_interval", "file", "file_interval"],
     ),
     (
         "upstream.sticky",
@@ -182,7 +194,11 @@ pub(crate) const TABLES: [(&str, &[&str]); 24] = [
     ("route.headers", &["request", "response"]),
     ("route.headers.request", &["set", "add", "remove"]),
     ("route.headers.response", &["set", "add", "remove"]),
+    (BACKENDS_FILE, &["backends"]),
 ];
+
+/// Stands for the top of a file of backends.
+pub(crate) const BACKENDS_FILE: &str = "backends file";
 
 const LATER: &str = "is not available in this version";
 
@@ -191,7 +207,7 @@ const ABSENT: [(&str, &[&str], &str); 7] = [
     ("", &["access_log"], LATER),
     ("server", &["tls"], LATER),
     ("server.listen", &["tls"], LATER),
-    ("upstream", &["tls", "discovery"], LATER),
+    ("upstream", &["tls"], LATER),
     ("upstream.backends", &["tls"], LATER),
     (
         "route",
@@ -225,6 +241,7 @@ pub(crate) fn title(table: &str) -> String {
         "server.listen" => "in an entry of `listen`".to_owned(),
         "upstream.backends" => "in a backend".to_owned(),
         "route.split" => "in an entry of `split`".to_owned(),
+        BACKENDS_FILE => "in a file of backends".to_owned(),
         "upstream" | "route" => format!("in [[{table}]]"),
         table => format!("in [{table}]"),
     }

@@ -7,6 +7,7 @@ pub mod problem;
 pub mod secret;
 pub mod units;
 
+mod backends_file;
 mod check;
 mod command_line;
 pub mod diff;
@@ -20,6 +21,7 @@ mod reader;
 mod report;
 mod secret_source;
 mod suggest;
+mod toml_backends;
 mod toml_form;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub use backends_file::{FoundBackends, load_backends, read_text};
 pub use problem::{Problem, Problems};
 
 use env_file::Line;

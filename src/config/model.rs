@@ -7,6 +7,7 @@ mod action;
 mod address;
 mod balance;
 mod condition;
+mod discovery;
 mod key;
 mod split;
 mod template;
@@ -27,6 +28,7 @@ pub use action::{
 pub use address::{Address, BackendAddress, Listen};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
+pub use discovery::{Discovery, Resolve, WatchedFile};
 pub use key::{Key, hash};
 pub use split::{Mirror, Side, Split};
 pub use template::{Piece, Template, Values, Variable};
@@ -192,8 +194,10 @@ pub struct Upstream {
     pub name: String,
     /// Default round robin.
     pub balance: Strategy,
-    /// Ids are unique within the upstream.
+    /// Ids are unique within the upstream. May be empty where backends come from elsewhere.
     pub backends: Vec<Backend>,
+    /// `[upstream.discovery]`.
+    pub discovery: Discovery,
     /// How long a backend that joins or comes back takes to get its whole share; zero: it gets it at once. Default zero.
     pub slow_start: Duration,
     /// How long a request waits while every backend has as many requests as it may have (`max_connections`). Default 1 s.

@@ -5,21 +5,24 @@
 mod action;
 mod route;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use super::file::{
     AdminFile, BackendFile, ClientTimeoutsFile, ConfigFile, EjectionFile, HealthFile, LimitsFile,
     ListenFile, LogFile, RetryFile, ServerFile, StickyFile, TimeoutsFile, UpstreamFile, Written,
 };
+use super::keys;
 use super::reader::{Document, Item, Table};
 use super::report::At;
 use super::secret_source;
+use super::toml_backends;
 
 /// A file that is no TOML at all (a picture, say) would yield thousands of these.
 const MOST_SYNTAX_PROBLEMS: usize = 10;
 
-/// Reads a document. None: its syntax is so broken that a look at the rest would only mislead.
-pub(crate) fn read(document: &Document<'_>, text: &str) -> Option<ConfigFile> {
+/// The tree of a document. None: its syntax is so broken that a look at the rest would only mislead.
+fn parse<'a>(document: &Document<'_>, text: &'a str) -> Option<Spanned<DeTable<'a>>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut misleading = false;
     for error in errors.iter().take(MOST_SYNTAX_PROBLEMS) {
@@ -44,9 +47,25 @@ pub(crate) fn read(document: &Document<'_>, text: &str) -> Option<ConfigFile> {
             misleading = true;
         }
     }
-    if misleading {
-        return None;
+    (!misleading).then_some(root)
+}
+
+/// Reads a file of backends; see [`parse`] for None.
+pub(crate) fn read_backends(document: &Document<'_>, text: &str) -> Option<Vec<BackendFile>> {
+    let root = parse(document, text)?;
+    let place = document.source;
+    let table = Table::open(document, keys::BACKENDS_FILE, root.get_ref(), place);
+    if table.item("backends").is_none() {
+        let hint = "write `backends = [\"http://127.0.0.1:9001\"]`; an empty list is fine";
+        let report = document.report;
+        report.problem_hint(place, "`backends` is missing", hint);
     }
+    toml_backends::backends(&table).map(|written| written.value)
+}
+
+/// Reads a configuration; see [`parse`] for None.
+pub(crate) fn read(document: &Document<'_>, text: &str) -> Option<ConfigFile> {
+    let root = parse(document, text)?;
     let meant = |key: &str| key.to_ascii_lowercase().contains("upstream");
     let upstreams_broken = root.get_ref().iter().any(|(key, _)| meant(key.get_ref()));
     let root = Table::open(document, "", root.get_ref(), document.source);
@@ -199,10 +218,11 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
         name: table.string("name"),
         balance: table.string("balance"),
         hash_key: table.string("hash_key"),
-        backends: backends(table),
+        backends: toml_backends::backends(table),
         slow_start: table.duration("slow_start"),
         max_connections: table.integer("max_connections"),
         max_wait: table.duration("max_wait"),
+        discovery: toml_backends::discovery(table),
         sticky: table
             .table("sticky", "upstream.sticky")
             .map(|table| sticky(&table)),
@@ -253,37 +273,6 @@ fn sticky(table: &Table<'_>) -> StickyFile {
         max_age: table.duration("max_age"),
         secure: table.boolean("secure"),
     }
-}
-
-fn backends(table: &Table<'_>) -> Written<Vec<BackendFile>> {
-    let item = table.item("backends")?;
-    let entries = item.items().unwrap_or_else(|| vec![item]);
-    let backends = entries.iter().map(backend).collect();
-    Some(At::new(backends, item.place))
-}
-
-fn backend(item: &Item<'_>) -> BackendFile {
-    let mut backend = BackendFile {
-        place: item.place,
-        ..BackendFile::default()
-    };
-    if item.is_table() {
-        if let Some(table) = item.table("a backend", "upstream.backends") {
-            backend.id = table.string("id");
-            backend.url = table.string("url");
-            backend.weight = table.integer("weight");
-            backend.backup = table.boolean("backup");
-            backend.max_connections = table.integer("max_connections");
-            backend.broken = table.item("url").is_some() && backend.url.is_none();
-        }
-    } else {
-        backend.url = match item.is_string() {
-            true => item.string("a backend"),
-            false => item.wrong("a backend", "a URL or a table"),
-        };
-        backend.broken = backend.url.is_none();
-    }
-    backend
 }
 
 fn health(table: &Table<'_>) -> HealthFile {

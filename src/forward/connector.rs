@@ -55,7 +55,7 @@ fn connect(call: &Call) -> Result<Connection, Error> {
         .map_or(deadline, |total| total.min(deadline));
     match dial(&call.backend, deadline) {
         Ok(socket) => Ok(socket.into()),
-        Err(DialError::Name(_)) => Err(call.fail(Cause::DnsFailed, "the name does not resolve")),
+        Err(DialError::Name) => Err(call.fail(Cause::DnsFailed, "the name does not resolve")),
         Err(DialError::Connect(error)) => {
             Err(call.fail(cause_of(&error), "the connection could not be made"))
         }

@@ -41,6 +41,13 @@ struct Watched {
     is_running: bool,
 }
 
+impl Watched {
+    /// Whether a probe may begin: nobody knows where to as long as its name does not resolve.
+    fn is_free(&self) -> bool {
+        !self.is_running && self.backend.is_resolved()
+    }
+}
+
 /// What is probed, brought up to date whenever the fleet changes.
 struct Round {
     fleet: Fleet,
@@ -73,7 +80,12 @@ fn run(mut round: Round, drain: &Drain) {
         round.follow();
         let now = Instant::now();
         for entry in &mut round.watched {
-            if entry.due <= now && !entry.is_running {
+            if entry.backend.take_move() {
+                // What is known is about another server.
+                entry.threshold = Threshold::new(entry.settings.fall, entry.settings.rise);
+                entry.due = now;
+            }
+            if entry.due <= now && entry.is_free() {
                 entry.is_running = launch(entry, &sender);
                 entry.due = now + entry.settings.interval;
             }
@@ -82,7 +94,7 @@ fn run(mut round: Round, drain: &Drain) {
         let next = round
             .watched
             .iter()
-            .filter(|entry| !entry.is_running)
+            .filter(|entry| entry.is_free())
             .map(|entry| entry.due)
             .min();
         let pause = next

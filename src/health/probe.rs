@@ -47,7 +47,7 @@ pub(super) fn run(backend: &Backend, settings: &Health) -> Outcome {
 
 fn connect(backend: &Backend, deadline: Instant) -> Result<Socket, String> {
     dial(backend, deadline).map_err(|error| match error {
-        DialError::Name(error) => format!("the name does not resolve: {error}"),
+        DialError::Name => "the name does not resolve".into(),
         DialError::Connect(error) => describe_io(&error),
     })
 }

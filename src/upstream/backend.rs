@@ -3,7 +3,6 @@
 //! State changes come from outside: probes through [`Backend::set_health`], attempts through the record functions of a
 //! [`super::lease::Lease`]. What a backend is *for* (its weight, its duty) is its [`super::member::Member`]'s.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,13 +10,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::clock::nanos;
-use crate::config::model;
+use crate::config::model::{self, Resolve};
 
 use super::breaker::{Breaker, Ejected, Reason, State};
 use super::counters::{Counters, Totals};
 use super::health::{Health, Status};
 use super::idle::IdlePool;
-use super::name::Name;
+use super::place::Place;
 use super::speed::Speed;
 
 pub use super::skip::Skip;
@@ -26,7 +25,7 @@ pub use super::skip::Skip;
 const OPEN: u64 = 0;
 /// The gate of a backend whose one trial is under way.
 const BUSY: u64 = u64::MAX - 1;
-/// The gate of a backend that cannot be reached.
+/// The gate of a backend that cannot be reached, or whose name does not resolve.
 const CLOSED: u64 = u64::MAX;
 
 /// One server of an upstream.
@@ -44,26 +43,24 @@ pub struct Backend {
     pub speed: Speed,
     pub(super) place: Place,
     at: model::BackendAddress,
+    resolve: Resolve,
     /// What of the condition a pick has to know: [`OPEN`], [`BUSY`], [`CLOSED`], or until when it is tripped. A pick looks at
     /// every backend, under a lock that all workers share, so this costs it no second one.
     gate: AtomicU64,
     /// Since when it takes requests again, for its slow start; 0: long enough.
     serving_since: AtomicU64,
-    condition: Mutex<Condition>,
+    pub(super) condition: Mutex<Condition>,
     counters: Counters,
 }
 
-/// Where it listens.
-#[derive(Debug)]
-pub(super) enum Place {
-    Tcp(Name),
-    Unix(PathBuf),
-}
-
 #[derive(Debug, Default)]
-struct Condition {
-    health: Health,
-    breaker: Breaker,
+pub(super) struct Condition {
+    /// Whether it is known where it is.
+    pub(super) is_resolved: bool,
+    /// Whether that changed, and its probes do not know yet.
+    pub(super) has_moved: bool,
+    pub(super) health: Health,
+    pub(super) breaker: Breaker,
 }
 
 /// What a pick sees of a backend.
@@ -80,21 +77,12 @@ pub(super) enum Gate {
 impl Backend {
     /// A backend that nobody has checked yet.
     pub fn new(settings: &model::Backend) -> Backend {
-        let (authority, place) = match &settings.at {
-            model::BackendAddress::Tcp { host, port } => {
-                let authority = if host.contains(':') {
-                    format!("[{host}]:{port}")
-                } else {
-                    format!("{host}:{port}")
-                };
-                (authority, Place::Tcp(Name::new(host, *port)))
-            }
-            model::BackendAddress::Unix(path) => ("localhost".into(), Place::Unix(path.clone())),
+        let (place, authority, address) = Place::new(settings);
+        let condition = Condition {
+            is_resolved: place.is_known(),
+            ..Condition::default()
         };
-        let address = match &settings.at {
-            model::BackendAddress::Tcp { .. } => authority.clone(),
-            unix @ model::BackendAddress::Unix(_) => unix.to_string(),
-        };
+        let gate = if condition.is_resolved { OPEN } else { CLOSED };
         Backend {
             id: settings.id.as_str().into(),
             authority,
@@ -103,16 +91,17 @@ impl Backend {
             speed: Speed::default(),
             place,
             at: settings.at.clone(),
-            gate: AtomicU64::new(OPEN),
+            resolve: settings.resolve.clone(),
+            gate: AtomicU64::new(gate),
             serving_since: AtomicU64::new(0),
-            condition: Mutex::default(),
+            condition: Mutex::new(condition),
             counters: Counters::default(),
         }
     }
 
     /// Whether `settings` mean this very backend: then what is known about it goes on.
     pub fn is(&self, settings: &model::Backend) -> bool {
-        *self.id == settings.id && self.at == settings.at
+        *self.id == settings.id && self.at == settings.at && self.resolve == settings.resolve
     }
 
     /// It has just joined others that are serving: it gets its share step by step where a slow start is asked for.
@@ -123,6 +112,9 @@ impl Backend {
     /// Why it is not used at `now`; `None`: it may be used.
     pub fn skip(&self, now: Instant) -> Option<Skip> {
         let condition = self.condition.lock();
+        if !condition.is_resolved {
+            return Some(Skip::Unresolved);
+        }
         if condition.health.status == Status::Unreachable {
             return Some(Skip::Unreachable);
         }
@@ -156,9 +148,14 @@ impl Backend {
         u64::try_from(part).unwrap_or(1000).clamp(LEAST, 1000)
     }
 
-    /// What the probes found.
+    /// What the probes found; as long as its name does not resolve, that.
     pub fn health(&self) -> Health {
-        self.condition.lock().health.clone()
+        let condition = self.condition.lock();
+        let mut health = condition.health.clone();
+        if !condition.is_resolved {
+            health.status = Status::Unresolved;
+        }
+        health
     }
 
     /// Replaces what the probes found. A backend that turns healthy loses its idle connections: they are from before. An
@@ -301,8 +298,9 @@ impl Backend {
     }
 
     /// Makes the gate say what the condition is. To be called with the lock held, so that the last word is the latest.
-    fn publish(&self, condition: &Condition) {
-        let gate = if condition.health.status == Status::Unreachable {
+    pub(super) fn publish(&self, condition: &Condition) {
+        let is_out = !condition.is_resolved || condition.health.status == Status::Unreachable;
+        let gate = if is_out {
             CLOSED
         } else {
             match condition.breaker.state() {

@@ -11,7 +11,8 @@ use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
 
-use super::backend::{Backend, Place};
+use super::backend::Backend;
+use super::place::Place;
 
 /// No address gets less time than this, however many there are.
 const MIN_CONNECT: Duration = Duration::from_millis(10);
@@ -19,23 +20,28 @@ const MIN_CONNECT: Duration = Duration::from_millis(10);
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum DialError {
-    /// The backend's name does not resolve.
-    Name(io::Error),
+    /// No address is known for the backend's name.
+    Name,
     /// The connection was refused or not accepted in time (`TimedOut`); the last address's word.
     Connect(io::Error),
 }
 
-/// Connects to `backend`; the socket blocks. Resolving its name may take longer than `deadline`.
+/// Connects to `backend`; the socket blocks. Its name is not looked up here, but a failure is a reason for others to do so.
 ///
 /// # Errors
-/// When its name does not resolve, or none of its addresses accepts before `deadline`.
+/// When no address of it is known, or none of its addresses accepts before `deadline`.
 pub fn dial(backend: &Backend, deadline: Instant) -> Result<Socket, DialError> {
     match &backend.place {
         Place::Tcp(name) => {
-            let addresses = name.addresses().map_err(DialError::Name)?;
-            dial_tcp(&addresses, deadline)
-                .map(Socket::Tcp)
-                .map_err(DialError::Connect)
+            let addresses = name.addresses();
+            if addresses.is_empty() {
+                return Err(DialError::Name);
+            }
+            let result = dial_tcp(&addresses, deadline);
+            if result.is_err() {
+                name.doubt();
+            }
+            result.map(Socket::Tcp).map_err(DialError::Connect)
         }
         Place::Unix(path) => dial_unix(path, deadline)
             .map(Socket::Unix)
@@ -107,6 +113,7 @@ mod tests {
         let host = "localhost".into();
         let port = tcp.local_addr().unwrap().port();
         let over_tcp = backend(model::BackendAddress::Tcp { host, port });
+        over_tcp.set_addresses(&[[127, 0, 0, 1].into()], Instant::now());
         let over_unix = backend(model::BackendAddress::Unix(path.clone()));
         assert_eq!(over_tcp.authority, format!("localhost:{port}"));
         assert_eq!(over_unix.authority, "localhost");

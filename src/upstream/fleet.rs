@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use crossbeam_channel::Sender;
+use parking_lot::{Mutex, RwLock};
 
 use super::Upstream;
 
@@ -10,6 +11,8 @@ use super::Upstream;
 #[derive(Debug, Clone)]
 pub struct Fleet {
     current: Arc<RwLock<Arc<[Arc<Upstream>]>>>,
+    /// Rung at every change.
+    bells: Arc<Mutex<Vec<Sender<()>>>>,
 }
 
 impl Fleet {
@@ -17,6 +20,7 @@ impl Fleet {
     pub fn new(upstreams: Vec<Arc<Upstream>>) -> Fleet {
         Fleet {
             current: Arc::new(RwLock::new(upstreams.into())),
+            bells: Arc::default(),
         }
     }
 
@@ -28,5 +32,14 @@ impl Fleet {
     /// From now on it is these.
     pub fn replace(&self, upstreams: Vec<Arc<Upstream>>) {
         *self.current.write() = upstreams.into();
+        for bell in self.bells.lock().iter() {
+            // When it is full, it has been rung.
+            let _ = bell.try_send(());
+        }
+    }
+
+    /// Has `bell` rung at every change, for somebody who cannot wait to look by himself.
+    pub fn on_change(&self, bell: Sender<()>) {
+        self.bells.lock().push(bell);
     }
 }

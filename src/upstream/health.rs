@@ -12,6 +12,8 @@ pub enum Status {
     Healthy,
     /// The last probes failed; not used.
     Unreachable,
+    /// No address is known for its name; not used and not probed.
+    Unresolved,
 }
 
 impl Status {
@@ -21,6 +23,7 @@ impl Status {
             Status::NotChecked => "not_checked",
             Status::Healthy => "healthy",
             Status::Unreachable => "unreachable",
+            Status::Unresolved => "unresolved",
         }
     }
 }

@@ -3,6 +3,8 @@
 //! It knows no HTTP: whoever checks a connection in has made sure that nothing is left unread on it. How long a connection
 //! may lie here is decided in [`super::keep_alive`].
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -74,6 +76,21 @@ struct State {
     /// Those idle longest come first.
     connections: Vec<Idle>,
     keep_alive: KeepAlive,
+    /// Where they lead; none: anywhere.
+    peers: Option<Arc<[SocketAddr]>>,
+}
+
+impl State {
+    fn admits(&self, connection: &Connection) -> bool {
+        let (Some(peers), Socket::Tcp(socket)) = (&self.peers, &connection.socket) else {
+            return true;
+        };
+        socket.peer_addr().is_ok_and(|peer| {
+            peers
+                .iter()
+                .any(|one| (one.ip(), one.port()) == (peer.ip(), peer.port()))
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -135,7 +152,7 @@ impl IdlePool {
             return;
         }
         let mut state = self.state.lock();
-        if state.connections.len() < MAX_IDLE {
+        if state.connections.len() < MAX_IDLE && state.admits(&connection) {
             state.connections.push(Idle {
                 connection,
                 since: now,
@@ -176,7 +193,9 @@ impl IdlePool {
         let mut state = self.state.lock();
         let keep_alive = state.keep_alive;
         let expired: Vec<Idle> = alive
-            .extract_if(.., |idle| !idle.is_kept(now, keep_alive))
+            .extract_if(.., |idle| {
+                !idle.is_kept(now, keep_alive) || !state.admits(&idle.connection)
+            })
             .collect();
         state.connections.splice(0..0, alive);
         drop(state);
@@ -193,6 +212,19 @@ impl IdlePool {
                 idle.age(now) >= idle.announced.unwrap_or(trusted)
             })
             .collect()
+    }
+
+    /// From now on connections to other addresses than these are closed, not kept.
+    pub fn keep_only(&self, peers: Arc<[SocketAddr]>) {
+        let mut state = self.state.lock();
+        state.peers = Some(peers);
+        let all = std::mem::take(&mut state.connections);
+        let (kept, gone): (Vec<Idle>, Vec<Idle>) = all
+            .into_iter()
+            .partition(|idle| state.admits(&idle.connection));
+        state.connections = kept;
+        drop(state);
+        drop(gone);
     }
 
     /// Closes all.
@@ -288,6 +320,28 @@ mod tests {
         pool.clear();
         pool.check_in(connection, now, Some(SECOND));
         assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn connections_to_addresses_that_are_gone_are_not_kept() {
+        let pool = IdlePool::default();
+        let now = Instant::now();
+        let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let [old, new] = listeners.each_ref().map(|one| one.local_addr().unwrap());
+        let connect = |to| Connection::from(Socket::Tcp(std::net::TcpStream::connect(to).unwrap()));
+        for to in [old, new] {
+            pool.check_in(connect(to), now, None);
+        }
+        let under_way = connect(old);
+        pool.keep_only([new].into());
+        assert_eq!(pool.len(), 1);
+        pool.check_in(under_way, now, None);
+        assert_eq!(pool.len(), 1, "it came back too late");
+        pool.check_in(connect(new), now, None);
+        pool.reap(now + 6 * SECOND);
+        assert_eq!(pool.len(), 2);
+        let kept = pool.check_out(now, false).unwrap().connection.socket;
+        assert!(matches!(kept, Socket::Tcp(kept) if kept.peer_addr().unwrap() == new));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod lease;
 pub mod member;
 mod name;
 mod outlier;
+mod place;
 pub mod report;
 mod skip;
 pub mod speed;

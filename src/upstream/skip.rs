@@ -1,4 +1,4 @@
-//! Why a backend gets nothing.
+//! Why a backend is not used, in the words that status, log and `explain` show.
 
 use std::time::Instant;
 
@@ -9,6 +9,8 @@ pub enum Skip {
     Disabled,
     /// It is being emptied: it gets nothing new.
     Draining,
+    /// No address is known for its name.
+    Unresolved,
     /// Its probes fail.
     Unreachable,
     /// Live traffic failed; it comes back by itself.
@@ -28,6 +30,7 @@ impl Skip {
         match self {
             Skip::Disabled => "disabled",
             Skip::Draining => "draining",
+            Skip::Unresolved => "its name does not resolve",
             Skip::Unreachable => "unreachable",
             Skip::Ejected { .. } => "ejected",
             Skip::Probing => "one request is finding out whether it is back",

@@ -42,6 +42,8 @@ mod admin; // the admin listener and the health paths on the traffic port
 mod api; // backends that come, change and go at run time
 mod config; // all ways to configure, and what a bad configuration says
 mod demo; // the demonstration
+mod discovery; // names that change
+mod discovery_file; // files with backends
 mod drain; // signals, what finishes and what is cut
 mod health; // probes: down, skipped, back
 mod logging; // access lines, what never gets into them, rotation

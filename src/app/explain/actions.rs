@@ -138,7 +138,7 @@ mod tests {
             fields: &[],
             peer: peer.parse().unwrap(),
         };
-        explain(config.unwrap().config, question).unwrap()
+        explain(&config.unwrap().config, question).unwrap()
     }
 
     #[test]

@@ -4,17 +4,15 @@
 
 use super::{address, check_name, check_unique, count, given, number};
 use crate::config::file::{BackendFile, UpstreamFile, Written};
-use crate::config::model::{Backend, Duty, Server};
+use crate::config::model::{Backend, BackendAddress, Duty, Listen, Resolve};
 use crate::config::report::{Place, Report};
 
-/// Checks every entry of `backends`.
-pub(super) fn check_backends(
-    file: &UpstreamFile,
-    server: &Server,
-    report: &Report,
-) -> Vec<Backend> {
+/// Checks the `backends` of an upstream; with a file that is watched there may be none.
+pub(super) fn check_backends(file: &UpstreamFile, own: &[Listen], report: &Report) -> Vec<Backend> {
     let hint = "add `backends = [\"http://127.0.0.1:9001\"]`";
+    let is_whole = file.discovery.file.is_none();
     match &file.backends {
+        _ if !is_whole => {}
         None => report.problem_hint(file.place, "this upstream has no backends", hint),
         Some(backends) if backends.value.is_empty() => {
             report.problem_hint(backends.place, "`backends` is empty", hint);
@@ -22,15 +20,11 @@ pub(super) fn check_backends(
         Some(_) => {}
     }
     let most = check_most(&file.max_connections, usize::MAX, report);
-    let mut seen = Vec::new();
-    let entries = file.backends.iter().flat_map(|backends| &backends.value);
-    let backends: Vec<Backend> = entries
-        .filter_map(|entry| check_backend(entry, server, most, &mut seen, report))
-        .collect();
-    if let Some(written) = &file.backends
-        && !backends.is_empty()
-        && backends.iter().all(|backend| backend.is_backup)
-    {
+    let Some(written) = &file.backends else {
+        return Vec::new();
+    };
+    let backends = check_entries(&written.value, own, most, report);
+    if is_whole && !backends.is_empty() && backends.iter().all(|backend| backend.is_backup) {
         report.warning(
             written.place,
             "all backends of this upstream are backups",
@@ -40,9 +34,23 @@ pub(super) fn check_backends(
     backends
 }
 
+/// Checks a list of backends. `most`: the `max_connections` of those that say nothing else.
+pub(crate) fn check_entries(
+    entries: &[BackendFile],
+    own: &[Listen],
+    most: usize,
+    report: &Report,
+) -> Vec<Backend> {
+    let mut seen = Vec::new();
+    let entries = entries.iter();
+    entries
+        .filter_map(|entry| check_backend(entry, own, most, &mut seen, report))
+        .collect()
+}
+
 fn check_backend(
     file: &BackendFile,
-    server: &Server,
+    own: &[Listen],
     most: usize,
     seen: &mut Vec<(String, Place)>,
     report: &Report,
@@ -63,7 +71,7 @@ fn check_backend(
         }
     };
     let default_id = address::backend_id(&at);
-    let mut own = server.listen.iter().map(|own| &own.address);
+    let mut own = own.iter().map(|own| &own.address);
     if let Some(own) = own.find(|own| address::reaches(&at, own)) {
         report.warning(
             url.place,
@@ -85,12 +93,35 @@ fn check_backend(
     }
     Some(Backend {
         id,
+        resolve: check_resolve(&file.resolve, &at, report),
         at,
         weight,
         is_backup: given(&file.backup, false),
         max_connections: check_most(&file.max_connections, most, report),
         duty: Duty::Enabled,
     })
+}
+
+fn check_resolve(written: &Written<String>, at: &BackendAddress, report: &Report) -> Resolve {
+    let Some(written) = written else {
+        return Resolve::One;
+    };
+    match written.value.as_str() {
+        "one" => Resolve::One,
+        "all" if at.name().is_some() => Resolve::All,
+        "all" => {
+            let message = format!("`resolve = \"all\"` needs a host name, and {at} has none");
+            report.problem_hint(written.place, message, "leave `resolve` out");
+            Resolve::One
+        }
+        other => {
+            let message = format!("unknown resolve \"{other}\"");
+            let hint =
+                "write \"one\" for one backend, or \"all\" for a backend per address of the name";
+            report.problem_hint(written.place, message, hint);
+            Resolve::One
+        }
+    }
 }
 
 /// A limit of requests at the same time; 0 stands for none.

@@ -4,8 +4,9 @@
 
 mod action;
 mod address;
-mod backend;
+pub(crate) mod backend;
 mod balance;
+mod discovery;
 mod engine;
 mod headers;
 mod key;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::status::parse_status;
 use super::{
-    SHORTEST, backend, balance, check_name, check_unique, duration, given, number, path_fault,
+    SHORTEST, backend, balance, check_name, check_unique, discovery, duration, given, number,
+    path_fault,
 };
 use crate::config::file::{ConfigFile, HealthFile, UpstreamFile};
 use crate::config::model::{Health, Server, Upstream, UpstreamTimeouts};
@@ -49,7 +50,9 @@ fn check_upstream(
             "add `name = \"web\"`; routes, logs and metrics call it by that",
         ),
     }
-    let backends = backend::check_backends(file, server, report);
+    let backends = backend::check_backends(file, &server.listen, report);
+    let discovery = discovery::check_discovery(file, report);
+    let number = discovery::number_known(&backends, &discovery);
     let seconds = Duration::from_secs;
     let timeouts = &file.timeouts;
     Upstream {
@@ -67,8 +70,9 @@ fn check_upstream(
             .map(|sticky| balance::check_sticky(sticky, file, report)),
         health: check_health(&file.health, report),
         ejection: balance::check_ejection(&file.ejection, report),
-        retry: balance::check_retry(&file.retry, backends.len(), report),
+        retry: balance::check_retry(&file.retry, number, report),
         backends,
+        discovery,
         timeouts: UpstreamTimeouts {
             connect: duration(report, &timeouts.connect, "connect", SHORTEST, seconds(1)),
             response: duration(

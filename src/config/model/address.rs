@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Where a listener or a backend is, in words of the kernel.
@@ -68,6 +68,18 @@ pub enum BackendAddress {
     },
     /// A Unix socket, by its absolute path.
     Unix(PathBuf),
+}
+
+impl BackendAddress {
+    /// The host name, where it is one that has to be looked up.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            BackendAddress::Tcp { host, .. } => {
+                Some(host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+            }
+            BackendAddress::Unix(_) => None,
+        }
+    }
 }
 
 /// `http://127.0.0.1:80` or `unix:/run/app.sock`, as in the configuration.

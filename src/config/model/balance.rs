@@ -1,11 +1,13 @@
 //! How an upstream spreads its requests, over whom, and when it tries again or looks elsewhere.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::secret::Secret;
-use super::{BackendAddress, Key};
+use super::{BackendAddress, Key, Resolve};
 
 /// How the next backend is picked.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Backend {
     /// Where it listens.
     #[serde(rename = "url", serialize_with = "super::as_text")]
     pub at: BackendAddress,
+    /// What the addresses of its name are to it. Default one.
+    pub resolve: Resolve,
     /// Share of the traffic, 1 to 1000. Default 1.
     pub weight: u32,
     /// Used only when no backend that is none is usable. Default false.
@@ -65,10 +69,23 @@ impl Backend {
         Backend {
             id: id.into(),
             at,
+            resolve: Resolve::One,
             weight: 1,
             is_backup: false,
             max_connections: usize::MAX,
             duty: Duty::Enabled,
+        }
+    }
+
+    /// The backend that this one stands for at `address` (`resolve = "all"`): the same but for its id, `NAME@ADDRESS`.
+    pub fn at_address(&self, address: IpAddr) -> Backend {
+        Backend {
+            id: format!("{}@{address}", self.id),
+            resolve: Resolve::At {
+                template: self.id.clone(),
+                address,
+            },
+            ..self.clone()
         }
     }
 }

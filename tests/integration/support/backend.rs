@@ -50,6 +50,12 @@ impl Backend {
         Backend::at(address.into(), Some(reserve), script)
     }
 
+    /// Answers every request with 200 and this text, on the port of `other` but on another loopback address, 127.0.0.`last`.
+    pub fn beside(other: &Backend, last: u8, text: &'static str) -> Backend {
+        let address = SocketAddr::from(([127, 0, 0, last], other.address().port()));
+        Backend::at(address.into(), None, move |conn| conn.reply(200, &[], text))
+    }
+
     /// The same on a Unix socket.
     pub fn unix(path: &Path, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Backend {
         Backend::at(SockAddr::unix(path).unwrap(), None, script)

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, Response, get};
 use super::eventually::{eventually, eventually_some};
+use super::names;
 
 /// A running program. Dropping it kills it.
 pub struct Process {
@@ -29,6 +30,7 @@ pub struct Start {
     variables: Vec<(String, String)>,
     descriptors: Option<u32>,
     passed: Vec<OwnedFd>,
+    has_own_names: bool,
     directory: TempDir,
 }
 
@@ -43,6 +45,7 @@ impl Process {
             variables: Vec::new(),
             descriptors: None,
             passed: Vec::new(),
+            has_own_names: false,
             directory: tempfile::tempdir().unwrap(),
         }
     }
@@ -60,6 +63,11 @@ impl Process {
     /// Its working directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Changes what names it finds; see [`Start::hosts`].
+    pub fn set_hosts(&self, text: &str) {
+        names::change(self.directory.path(), text);
     }
 
     /// Everything it has written so far, to both outputs.
@@ -223,10 +231,19 @@ impl Start {
         })
     }
 
+    /// Gives it an `/etc/hosts` of its own, with nothing but this, and no other source of names. For tests that began with
+    /// [`names::available`].
+    pub fn hosts(mut self, text: &str) -> Start {
+        names::prepare(self.directory.path(), text);
+        self.has_own_names = true;
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Process {
         let program = env!("CARGO_BIN_EXE_tollgate");
         let mut command = match self.script() {
+            None if self.has_own_names => names::command(self.directory.path(), program),
             None => Command::new(program),
             Some(script) => {
                 let mut shell = Command::new("/bin/sh");
