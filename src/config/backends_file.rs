@@ -72,3 +72,82 @@ fn entries(path: &Path, text: &str, report: &Report) -> Option<Vec<BackendFile>>
     };
     toml_form::read_backends(&document, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn load(name: &str, text: &str) -> Result<Vec<String>, String> {
+        match load_backends(Path::new(name), text, 9, &[]) {
+            Ok(found) => Ok(found.backends.into_iter().map(|one| one.id).collect()),
+            Err(problems) => Err(problems.to_string()),
+        }
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let toml = "backends = [\"http://a\", { id = \"b\", url = \"http://b\", backup = true }]";
+        let list = r#"["http://a", {"id": "b", "url": "http://b", "backup": true}]"#;
+        let object = format!("{{\"backends\": {list}}}");
+        let of = |name: &str, text: &str| load_backends(Path::new(name), text, 9, &[]).unwrap();
+        let found = of("b.toml", toml);
+        assert_eq!(found.backends[1].max_connections, 9);
+        assert!(found.backends[1].is_backup && found.warnings.is_empty());
+        assert_eq!(of("b.json", list), found);
+        assert_eq!(of("B.JSON", &object), found);
+    }
+
+    #[test]
+    fn problems_are_those_of_the_configuration() {
+        for (name, text, part) in [
+            (
+                "b.json",
+                "[\n1]",
+                "b.json: backends[0]: a backend must be an object, not 1",
+            ),
+            ("b.json", "[\n1,,", "b.json:2:3: not valid JSON"),
+            ("b.json", "1", "neither a list nor an object"),
+            ("b.json", "{}", "`backends` is missing"),
+            (
+                "b.json",
+                r#"[{"url": "http://a", "weight": 0}]"#,
+                "`weight` must be from 1 to 1000, not 0",
+            ),
+            (
+                "b.json",
+                r#"[{"url": "http://a", "weight": "1"}]"#,
+                "`weight` must be a whole number, not a string",
+            ),
+            (
+                "b.json",
+                r#"[{"url": "http://a", "backup": 1}]"#,
+                "`backup` must be true or false, not 1",
+            ),
+            (
+                "b.json",
+                r#"["http://a", "http://a"]"#,
+                "backend id `a:80` is used twice",
+            ),
+            (
+                "b.toml",
+                "backends = [1]",
+                "b.toml:1:13: a backend must be a URL or a table",
+            ),
+            ("b.toml", "backends = [\"http://${X}\"]", "b.toml:1:13: "),
+            ("b.toml", "backends = [", "b.toml:1:"),
+        ] {
+            let problems = load(name, text).unwrap_err();
+            assert!(problems.contains(part), "{part}: {problems}");
+        }
+        assert_eq!(load("b.json", "[]"), Ok(Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,40}|(backends ?= ?)?[\\{\\}\\[\\]\",:=a-z0-9/\n]{0,60}") {
+            let _ = load("b.toml", &text);
+            let _ = load("b.json", &text);
+        }
+    }
+}

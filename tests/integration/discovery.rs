@@ -1,17 +1,21 @@
 //! Where backends come from: names that appear, move and have several addresses.
 
 use rustix::process::Signal;
+use serde_json::json;
 
+use crate::support::admin;
 use crate::support::members::{config, ids, members, replace, shown, under_load};
 use crate::support::names;
-use crate::support::{Backend, Engine, Process, eventually, on_each_engine};
+use crate::support::{Backend, Engine, Process, Proxy, eventually, on_each_engine};
 
 on_each_engine!(
     a_name_moves_without_a_failed_request,
     a_failed_connection_leads_to_a_lookup,
     a_name_that_does_not_resolve_stops_nothing,
     every_address_of_a_name_is_a_backend,
+    a_name_that_moves_is_probed_anew,
     a_reload_brings_names_without_a_failed_request,
+    a_name_that_registers_is_looked_up,
 );
 
 fn a_name_moves_without_a_failed_request(engine: Engine) {
@@ -143,6 +147,40 @@ fn every_address_of_a_name_is_a_backend(engine: Engine) {
     let probe = seen.iter().find(|seen| seen.target() == "/up").unwrap();
     let host = format!("app.test:{port}");
     assert_eq!(probe.get("host").as_deref(), Some(host.as_str()));
+}
+
+/// Nobody answered where it was, so that the next probe there would be in an hour.
+fn a_name_that_moves_is_probed_anew(engine: Engine) {
+    if !names::available() {
+        return;
+    }
+    let mut here = Backend::fixed("here");
+    let there = Backend::beside(&here, 2, "there");
+    here.kill();
+    let port = here.address().port();
+    let backends = format!("backends = [{{ id = \"b\", url = \"http://app.test:{port}\" }}]");
+    let probes = "health = { interval = \"1h\", fall = 1, rise = 1 }";
+    let lines = format!("discovery.dns_interval = \"1s\"\n{probes}");
+    let text = config(engine, &backends, &lines);
+    let process = Process::config(&text).hosts("127.0.0.1 app.test\n").start();
+    let is_at = |last: u8, state: &str| {
+        let line = format!("b 127.0.0.{last}:{port} {state}");
+        eventually(&line, || shown(&process) == [line.as_str()]);
+    };
+    is_at(1, "unreachable");
+    process.set_hosts("127.0.0.2 app.test\n");
+    is_at(2, "healthy");
+    assert_eq!(process.get("/").text(), "there");
+    assert!(there.count() > 0);
+}
+
+fn a_name_that_registers_is_looked_up(engine: Engine) {
+    let (one, two) = (Backend::fixed("one"), Backend::fixed("two"));
+    let proxy = Proxy::to(engine, [&one]).start();
+    let url = format!("http://localhost:{}", two.address().port());
+    let placed = admin::put(&proxy, &admin::path("web", "two"), &json!({ "url": url }));
+    assert_eq!(placed.status, 201);
+    eventually("it is asked", || proxy.get("/").text() == "two");
 }
 
 /// Each reload replaces all backends by others, which have names that nobody has looked up.
