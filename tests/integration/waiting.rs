@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::client::get;
 use crate::support::conn::Seen;
 use crate::support::{Backend, Client, Engine, Gate, Proxy};
 use crate::support::{eventually, on_each_engine};
@@ -137,6 +138,11 @@ fn a_connection_that_is_closed_meanwhile_is_replaced(engine: Engine) {
     });
     let proxy = Proxy::to(engine, [&backend]).start();
     assert_eq!(proxy.get("/").status, 200);
+    // The client has its answer a moment before the connection is free again.
+    eventually("the connection is idle", || {
+        let status = get(proxy.admin(), "/_proxy/status").json();
+        status["upstreams"][0]["backends"][0]["idle_connections"] == 1
+    });
     let mut client = proxy.client();
     client.send("GET /dies HTTP/1.1\r\nHost: test\r\n\r\n");
     eventually("it waits", || gate.arrived() == 1);
