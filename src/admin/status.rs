@@ -73,6 +73,7 @@ pub(super) fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
         "name": &*upstream.name,
         "usable": upstream.has_usable(now),
         "failing_open": upstream.is_failing_open(now),
+        "waiting": upstream.waiting(),
         "backends": backends,
     })
 }

@@ -1,11 +1,13 @@
 //! The corridor: takes exchanges from the listeners, decides about each, and brings it to a worker or to an answer.
 //!
 //! Read [`pass`] first: it is the road of one request. [`mod@decide`] is the decision, which `explain` shows; `pool` are the
-//! workers; `crew` answers what needs no backend.
+//! workers; in the `lobby` requests wait for a place at a backend; `crew` answers what needs no backend.
 
 mod context;
 mod crew;
 pub mod decide;
+mod job;
+mod lobby;
 mod pass;
 mod pool;
 pub mod snapshot;
@@ -33,7 +35,9 @@ use crate::upstream::watch::Watch;
 use context::Context;
 use crew::{Crew, Reply};
 use decide::{Verdict, decide};
-use pass::{Decided, Job, Tools};
+use job::{Decided, Job};
+use lobby::{Denied, Guest, Lobby};
+use pass::Tools;
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
 use trace::NoTrace;
@@ -48,6 +52,8 @@ pub struct Corridor {
     fleet: Fleet,
     pool: Pool<Box<Job>>,
     watch: Watch<Box<Job>>,
+    /// Those who wait for a place at a backend.
+    lobby: Arc<Lobby<Box<Job>>>,
     /// Those who wait for backends, until a listener's thread looks after them.
     sideline: Mutex<Option<Arc<dyn Sideline>>>,
     /// The thread that looks after them where listeners cannot.
@@ -67,13 +73,16 @@ impl Corridor {
         let limit = server.limits.tunnels;
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
         let (watch, poll) = Watch::new()?;
+        let lobby = Lobby::new(server.queue);
         let tools = Tools {
             drain: drain.clone(),
             tunnels: Arc::clone(&tunnels),
             watch: watch.clone(),
+            lobby: Arc::clone(&lobby),
         };
         let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
+        lobby.open(pool.door());
         let door = pool.door();
         let watcher = Arc::new(watch.watcher(poll, move |jobs| door.resume(jobs)));
         let (sideline, thread) = match server.engine {
@@ -90,6 +99,7 @@ impl Corridor {
             snapshot: ArcSwap::new(snapshot),
             pool,
             watch,
+            lobby,
             sideline: Mutex::new(sideline),
             watcher: Mutex::new(thread),
             crew,
@@ -107,6 +117,8 @@ impl Corridor {
     pub fn replace(&self, snapshot: Arc<Snapshot>) {
         self.fleet.replace(snapshot.upstreams());
         self.snapshot.store(snapshot);
+        let current = self.snapshot();
+        self.lobby.renew(|job| job.follow(&current));
     }
 
     /// The upstreams as they are at any time.
@@ -119,11 +131,16 @@ impl Corridor {
         self.pool.load()
     }
 
-    /// Refuses what has waited in the queue for too long. To be called several times a second.
+    /// Refuses what has waited for too long, for a worker or for a place at a backend, and looks whether there is a place: a
+    /// backend may have come back. To be called several times a second.
     pub fn expire(&self, now: Instant) {
         for job in self.pool.expire(now) {
             self.refuse_job(job);
         }
+        for job in self.lobby.expire(now) {
+            self.refuse_guest(job, Denied::Late);
+        }
+        self.lobby.look(now);
     }
 
     /// Ends what is upgraded, at once: it has no end of its own that could be waited for.
@@ -133,6 +150,9 @@ impl Corridor {
 
     /// Ends the workers and the crew after what they are doing, and waits for them.
     pub fn shut_down(&self) {
+        for job in self.lobby.close() {
+            self.refuse_guest(job, Denied::Closed);
+        }
         self.pool.shut_down();
         self.watch.stop();
         if let Some(watcher) = self.watcher.lock().take() {
@@ -184,6 +204,19 @@ impl Corridor {
             Cause::Overloaded
         };
         self.reply(exchange, context, Reply::Refuse(Refusal::new(cause)));
+    }
+
+    /// One that waited for a place at a backend.
+    fn refuse_guest(&self, job: Box<Job>, denied: Denied) {
+        let refusal = if job.is_gone() {
+            Refusal::new(Cause::ClientGone)
+        } else if self.drain.is_draining() {
+            Refusal::new(Cause::Draining)
+        } else {
+            job.no_place(denied)
+        };
+        let (exchange, context) = job.into_parts();
+        self.reply(exchange, context, Reply::Refuse(refusal));
     }
 
     fn reply(&self, exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {

@@ -62,5 +62,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.end(self.begun);
+        self.upstream.tell_of_place();
     }
 }

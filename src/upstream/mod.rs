@@ -20,6 +20,7 @@ mod outlier;
 pub mod report;
 mod skip;
 pub mod speed;
+pub mod vacancy;
 pub mod watch;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use backend::{Backend, Skip};
 use breaker::{Ejected, Reason, State};
 use budget::Budget;
 use member::{Member, Tier};
+use vacancy::Vacancy;
 
 /// A named group of backends.
 #[derive(Debug)]
@@ -54,6 +56,7 @@ struct Shared {
     /// Held while one is ejected: two that fail at once must not each take the other for the one that stays.
     ejecting: Mutex<()>,
     budget: Mutex<Budget>,
+    vacancy: Vacancy,
 }
 
 impl Upstream {

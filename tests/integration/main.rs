@@ -14,10 +14,11 @@ mod accept; // connections: keep-alive, pipelining, clients that leave, running 
 mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
 mod forward; // what a backend is sent; retries; timeouts
+mod places; // waiting for a place at a backend
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod rollout; // restarts and reloads under traffic
-mod route;
-mod waiting; // answers that are waited for without a worker // hosts, paths, services
+mod route; // hosts, paths, services
+mod waiting; // answers that are waited for without a worker
 
 // The reactor engine: what it promises and tiny_http cannot.
 mod deadlines; // heads, bodies, readers and idle connections that take too long
