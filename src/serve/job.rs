@@ -43,6 +43,8 @@ pub(super) struct Errand {
     /// Kept for the tunnel that the client asks for.
     pub(super) place: Option<Place>,
     pub(super) first: First,
+    /// When a second attempt is to be made if the first is not answered by then, if one may be.
+    pub(super) hedge_at: Option<Instant>,
     pub(super) wish: Wish,
     /// Backends that have had their turn.
     pub(super) tried: Tried,

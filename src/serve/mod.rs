@@ -6,6 +6,7 @@
 mod context;
 mod crew;
 pub mod decide;
+mod hedge;
 mod job;
 mod lobby;
 mod pass;

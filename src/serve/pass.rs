@@ -20,6 +20,7 @@ use crate::tunnel::Tunnels;
 use crate::upstream::watch::Watch;
 
 use super::context::{self, Context};
+use super::hedge;
 use super::job::{Errand, First, Job};
 use super::lobby::Lobby;
 use super::pool::Ran;
@@ -60,6 +61,15 @@ pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
             Some(job) => job,
             None => return Ran::UntilItWaits,
         };
+    } else if job
+        .errand
+        .as_ref()
+        .is_some_and(|errand| errand.hedge_at.is_some())
+    {
+        job = match hedge::look(job, &tools.watch) {
+            Some(job) => job,
+            None => return Ran::UntilItWaits,
+        };
     }
     finish(*job, tools);
     Ran::ToTheEnd
@@ -82,6 +92,7 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<(), Refusal> {
         outbound,
         place,
         first: First::Nowhere,
+        hedge_at: None,
         wish,
         tried: Tried::new(),
     });
@@ -106,6 +117,7 @@ fn begin(job: &mut Job, tools: &Tools, now: Instant) -> bool {
     errand.tried = candidates.into_tried();
     errand.first = forward::launch(&errand.outbound, lease, &tools.watch, now)
         .map_or_else(First::Leased, First::Launched);
+    errand.hedge_at = hedge::due(upstream, errand, now);
     true
 }
 
@@ -132,13 +144,15 @@ fn turn_away(mut job: Box<Job>, now: Instant, refusal: &Refusal) -> Ran {
 }
 
 /// Leaves a job whose request is out with the watch. Gives it back when there is nothing to be waited for.
-fn leave(job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job>> {
-    let wait = match job.errand.as_ref().map(|errand| &errand.first) {
+pub(super) fn leave(job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job>> {
+    let errand = job.errand.as_ref();
+    let wait = match errand.map(|errand| &errand.first) {
         Some(First::Launched(launched)) => launched.wait(),
         _ => None,
     };
+    let hedge_at = errand.and_then(|errand| errand.hedge_at);
     match wait {
-        Some((key, until)) => watch.leave(key, until, job),
+        Some((key, until)) => watch.leave(key, hedge_at.map_or(until, |at| at.min(until)), job),
         None => Some(job),
     }
 }

@@ -41,9 +41,16 @@ impl Lease {
 
     /// The head of the backend's answer came, `after` this time. `is_error`: it tells of an error of the backend's (5xx).
     pub fn record_answer(&self, is_error: bool, after: Duration, now: Instant) -> Option<Ejected> {
+        self.upstream.record_time(after, now);
         let rules = &self.upstream.settings.ejection;
         let reason = self.backend.record_answer(rules, is_error, after, now)?;
         self.upstream.eject(&self.backend, reason, now)
+    }
+
+    /// The backend's answer was not waited for any longer than this time: another backend answered first. That is no failure.
+    pub fn record_overtaken(&self, after: Duration, now: Instant) {
+        self.backend.speed.record_at_least(after, now);
+        self.upstream.record_time(after, now);
     }
 
     /// The backend's answer came whole: failures before it are forgotten.

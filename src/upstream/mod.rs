@@ -11,8 +11,10 @@ pub mod counters;
 pub mod dial;
 pub mod fleet;
 pub mod health;
+mod hedging;
 pub mod idle;
 mod keep_alive;
+mod latency;
 pub mod lease;
 pub mod member;
 mod name;
@@ -33,6 +35,7 @@ use crate::config::model;
 use backend::{Backend, Skip};
 use breaker::{Ejected, Reason, State};
 use budget::Budget;
+use hedging::Hedging;
 use member::{Member, Tier};
 use vacancy::Vacancy;
 
@@ -57,6 +60,7 @@ struct Shared {
     ejecting: Mutex<()>,
     budget: Mutex<Budget>,
     vacancy: Vacancy,
+    hedging: Hedging,
 }
 
 impl Upstream {
@@ -157,6 +161,11 @@ impl Upstream {
     pub fn withdraw_retry(&self, now: Instant) -> bool {
         let mut budget = self.shared.budget.lock();
         budget.withdraw(&self.settings.retry, now)
+    }
+
+    /// Gives back what was granted and not used.
+    pub fn return_retry(&self, now: Instant) {
+        self.shared.budget.lock().give_back(now);
     }
 
     /// Takes out of the rotation who is much slower than the others (`ejection.slow_factor`). To be called every second.

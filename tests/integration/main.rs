@@ -14,6 +14,7 @@ mod accept; // connections: keep-alive, pipelining, clients that leave, running 
 mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
 mod forward; // what a backend is sent; retries; timeouts
+mod hedge; // second attempts while the first is waited for
 mod places; // waiting for a place at a backend
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod rollout; // restarts and reloads under traffic

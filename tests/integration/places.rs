@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::conn::Seen;
 use crate::support::{Backend, Client, Engine, Gate, Proxy, Received};
 use crate::support::{eventually, on_each_engine, on_reactor};
 use tollgate::app::Outcome;
@@ -59,7 +60,7 @@ fn places_are_given_in_the_order_of_arrival(engine: Engine) {
         assert_eq!(client.read().status, 200);
     }
     let seen = backend.seen();
-    let order: Vec<&str> = seen.iter().map(|seen| seen.target()).collect();
+    let order: Vec<&str> = seen.iter().map(Seen::target).collect();
     assert_eq!(order, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7"]);
     eventually("nobody waits", || proxy.upstream()["waiting"] == 0);
 }
