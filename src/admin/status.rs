@@ -87,10 +87,13 @@ pub(super) fn render_upstream(upstream: &Upstream, now: Instant) -> Value {
         .iter()
         .map(|member| render_member(member, now))
         .collect();
+    let hedges = upstream.hedges();
     json!({
         "name": &*upstream.name,
         "usable": upstream.has_usable(now),
         "failing_open": upstream.is_failing_open(now),
+        "waiting": upstream.waiting(),
+        "hedges": { "sent": hedges.sent, "won": hedges.won },
         "backends": backends,
     })
 }

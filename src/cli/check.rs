@@ -216,7 +216,7 @@ mod tests {
              \x20 listen   unix:/run/t.sock\n\
              \x20 admin    http://127.0.0.1:9180 (open)\n\
              \x20 route    default: any host, / -> web\n\
-             \x20 upstream web\n\
+             \x20 upstream web, round_robin\n\
              \x20   [::1]:9001: http://[::1]:9001, weight 1\n\
              \x20   unix:/run/a.sock, weight 1\n\
              \x20   b: unix:/run/b.sock, weight 2\n"

@@ -62,7 +62,8 @@ fn connect(call: &Call) -> Result<Connection, Error> {
     }
 }
 
-fn cause_of(error: &io::Error) -> Cause {
+/// What a failed connect tells the client.
+pub(super) fn cause_of(error: &io::Error) -> Cause {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Cause::ConnectTimeout,
         ErrorKind::ConnectionRefused

@@ -68,6 +68,11 @@ fn send<T>(call: &Call, watch: &Watch<T>, now: Instant) -> Option<Connection> {
     let place = &mut connection.registration;
     // Without a place in the watch the answer is waited for as always: the request can go out all the same.
     let _ = watch.arm(&connection.socket, place);
+    send_over(call, connection)
+}
+
+/// Sends the head over `connection`, and gives that back if all of it went out.
+pub(super) fn send_over(call: &Call, connection: Connection) -> Option<Connection> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let count = rustix::net::send(&connection.socket, &call.head, flags).ok()?;
     call.facts.sent.add(count as u64);

@@ -9,6 +9,7 @@ mod buffers;
 mod call;
 mod changes;
 mod connector;
+mod hedge;
 mod launch;
 mod outbound;
 mod response;
@@ -28,6 +29,7 @@ use crate::upstream::lease::Lease;
 
 pub use attempt::Client;
 pub use body::RequestBody;
+pub use hedge::{Hedged, hedge};
 pub use launch::{Launched, launch};
 pub use outbound::Outbound;
 
@@ -73,11 +75,13 @@ pub type Attempts = SmallVec<[Attempt; 1]>;
 pub struct Attempt {
     /// Backend id.
     pub backend: Arc<str>,
-    /// Why it failed; `None`: it answered.
+    /// Why it failed; `None`: it answered, or was overtaken.
     pub cause: Option<Cause>,
     /// The client's, while its body was read; the access line tells of that.
     pub is_clients_fault: bool,
-    /// Until the response head or the failure.
+    /// Another attempt at the same time answered first.
+    pub is_overtaken: bool,
+    /// Until the response head, the failure, or the end of the wait.
     pub duration: Duration,
     /// Whether an idle connection was used again.
     pub is_reused: bool,
@@ -215,6 +219,7 @@ fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool
         backend: lease.backend().id.clone(),
         cause,
         is_clients_fault: false,
+        is_overtaken: false,
         duration,
         is_reused,
         ejected: None,

@@ -219,6 +219,13 @@ impl Context {
     fn log_attempts(&self) {
         let id = &self.request_id;
         for (number, attempt) in (1..).zip(&self.attempts) {
+            if attempt.is_overtaken {
+                log::debug!(
+                    "attempt {number} at backend {} was not waited for any longer after {} ms: a hedge, another one answered first (id={id})",
+                    attempt.backend,
+                    attempt.duration.as_millis()
+                );
+            }
             let Some(cause) = attempt.cause.filter(|_| !attempt.is_clients_fault) else {
                 continue;
             };

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -14,8 +15,8 @@ use crate::tunnel::Place;
 use crate::upstream::lease::Lease;
 
 use super::context::Context;
+use super::job::Decided;
 use super::mirror::{Destination, Mirrors};
-use super::pass::Decided;
 use super::snapshot::Snapshot;
 
 thread_local! {
@@ -29,6 +30,8 @@ pub(super) struct Errand {
     /// Kept for the tunnel that the client asks for.
     pub(super) place: Option<Place>,
     pub(super) first: First,
+    /// When a second attempt is to be made if the first is not answered by then, if one may be.
+    pub(super) hedge_at: Option<Instant>,
     pub(super) wish: Wish,
     /// Backends that have had their turn.
     pub(super) tried: Tried,
@@ -47,6 +50,7 @@ pub(super) enum First {
     Launched(Launched),
     /// It has a backend.
     Leased(Lease),
+    /// It has none yet.
     Nowhere,
 }
 

@@ -1,12 +1,16 @@
 //! The corridor: takes exchanges from the listeners, decides about each, and brings it to a worker or to an answer.
 //!
 //! Read [`pass`] first: it is the road of one request. [`mod@decide`] is the decision, which `explain` shows; `pool` are the
-//! workers; `crew` answers what needs no backend; `mirror` sends copies of requests.
+//! workers; in the `lobby` requests wait for a place at a backend; `crew` answers what needs no backend; `mirror` sends copies
+//! of requests.
 
 mod context;
 mod crew;
 pub mod decide;
 mod errand;
+mod hedge;
+mod job;
+mod lobby;
 mod mirror;
 pub mod own_answer;
 mod pass;
@@ -38,8 +42,10 @@ use crate::upstream::watch::Watch;
 use context::Context;
 use crew::{Crew, Reply};
 use decide::{Verdict, decide};
+use job::{Decided, Job};
+use lobby::{Denied, Guest, Lobby};
 use mirror::Mirrors;
-use pass::{Decided, Job, Tools};
+use pass::Tools;
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
 use split::Diversions;
@@ -56,6 +62,8 @@ pub struct Corridor {
     fleet: Fleet,
     pool: Pool<Box<Job>>,
     watch: Watch<Box<Job>>,
+    /// Those who wait for a place at a backend.
+    lobby: Arc<Lobby<Box<Job>>>,
     /// Those who wait for backends, until a listener's thread looks after them.
     sideline: Mutex<Option<Arc<dyn Sideline>>>,
     /// The thread that looks after them where listeners cannot.
@@ -79,15 +87,18 @@ impl Corridor {
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
         let mirrors = Arc::new(Mirrors::new());
         let (watch, poll) = Watch::new()?;
+        let lobby = Lobby::new(server.queue);
         let tools = Tools {
             drain: drain.clone(),
             tunnels: Arc::clone(&tunnels),
             watch: watch.clone(),
             mirrors: Arc::clone(&mirrors),
             diversions: Diversions::default(),
+            lobby: Arc::clone(&lobby),
         };
         let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
+        lobby.open(pool.door());
         let door = pool.door();
         let watcher = Arc::new(watch.watcher(poll, move |jobs| door.resume(jobs)));
         let (sideline, thread) = match server.engine {
@@ -104,6 +115,7 @@ impl Corridor {
             snapshot: ArcSwap::new(snapshot),
             pool,
             watch,
+            lobby,
             sideline: Mutex::new(sideline),
             watcher: Mutex::new(thread),
             crew,
@@ -123,6 +135,8 @@ impl Corridor {
     pub fn replace(&self, snapshot: Arc<Snapshot>) {
         self.fleet.replace(snapshot.upstreams());
         self.snapshot.store(snapshot);
+        let current = self.snapshot();
+        self.lobby.renew(|job| job.follow(&current));
     }
 
     /// The upstreams as they are at any time.
@@ -140,11 +154,16 @@ impl Corridor {
         self.mirrors.totals()
     }
 
-    /// Refuses what has waited in the queue for too long. To be called several times a second.
+    /// Refuses what has waited for too long, for a worker or for a place at a backend, and looks whether there is a place: a
+    /// backend may have come back. To be called several times a second.
     pub fn expire(&self, now: Instant) {
         for job in self.pool.expire(now) {
             self.refuse_job(job);
         }
+        for job in self.lobby.expire(now) {
+            self.refuse_guest(job, Denied::Late);
+        }
+        self.lobby.look(now);
     }
 
     /// Ends what has no end of its own that could be waited for, at once: what is upgraded, and copies that wait.
@@ -155,6 +174,9 @@ impl Corridor {
 
     /// Ends the workers and the crew after what they are doing, and waits for them; for copies of requests a second at most.
     pub fn shut_down(&self) {
+        for job in self.lobby.close() {
+            self.refuse_guest(job, Denied::Closed);
+        }
         self.pool.shut_down();
         self.watch.stop();
         if let Some(watcher) = self.watcher.lock().take() {
@@ -208,6 +230,19 @@ impl Corridor {
             Cause::Overloaded
         };
         self.reply(exchange, context, Reply::Refuse(Refusal::new(cause)));
+    }
+
+    /// One that waited for a place at a backend.
+    fn refuse_guest(&self, job: Box<Job>, denied: Denied) {
+        let refusal = if job.is_gone() {
+            Refusal::new(Cause::ClientGone)
+        } else if self.drain.is_draining() {
+            Refusal::new(Cause::Draining)
+        } else {
+            job.no_place(denied)
+        };
+        let (exchange, context) = job.into_parts();
+        self.reply(exchange, context, Reply::Refuse(refusal));
     }
 
     fn reply(&self, exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use http::Method;
 
 use crate::admit::{self, Refusal};
+use crate::balance::Tried;
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::Exchange;
@@ -18,75 +19,52 @@ use crate::tunnel::Tunnels;
 use crate::upstream::watch::Watch;
 
 use super::context::{self, Context};
-use super::decide::Plan;
 use super::errand::{Errand, First, ask, wishes};
+use super::hedge;
+use super::job::{Decided, Job};
+use super::lobby::Lobby;
 use super::mirror::{self, Mirrors};
 use super::pool::Ran;
-use super::snapshot::Snapshot;
 use super::split::Diversions;
 use super::sticky;
 use super::upgrade::{self, Switch};
-
-/// One exchange on its way to a backend.
-pub(super) struct Job {
-    exchange: Box<dyn Exchange>,
-    context: Context,
-    decided: Decided,
-    since: Instant,
-    /// What a worker has made of it.
-    errand: Option<Errand>,
-}
-
-/// What is to become of it, and what it was decided by, which holds until its end.
-pub(super) struct Decided {
-    pub(super) plan: Plan,
-    pub(super) snapshot: Arc<Snapshot>,
-}
 
 /// What all jobs need.
 pub(super) struct Tools {
     pub(super) drain: Drain,
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) watch: Watch<Box<Job>>,
+    pub(super) lobby: Arc<Lobby<Box<Job>>>,
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) diversions: Diversions,
 }
 
-impl Job {
-    pub(super) fn new(
-        exchange: Box<dyn Exchange>,
-        context: Context,
-        decided: Decided,
-        since: Instant,
-    ) -> Box<Job> {
-        Box::new(Job {
-            exchange,
-            context,
-            decided,
-            since,
-            errand: None,
-        })
-    }
-
-    pub(super) fn into_parts(self) -> (Box<dyn Exchange>, Context) {
-        (self.exchange, self.context)
-    }
-}
-
-/// Brings one exchange to its end, or to where its backend has to be waited for: then the watch has it, and it comes here
-/// again.
+/// Brings one exchange to its end, or to where it has to be waited for: for a place at a backend, or for the backend's answer.
+/// Then the lobby or the watch has it, and it comes here again.
 pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
-    if job.errand.is_none() {
+    let is_new = job.errand.is_none();
+    if is_new || job.is_called() {
         let now = Instant::now();
-        job.context.queued = now.saturating_duration_since(job.since);
-        match prepare(&mut job, tools, now) {
-            Ok(errand) => job.errand = Some(errand),
-            Err(refusal) => {
-                refuse(job.exchange, job.context, &refusal);
-                return Ran::ToTheEnd;
-            }
+        if job.exchange.is_gone() {
+            return turn_away(job, now, &Refusal::new(Cause::ClientGone));
         }
+        if is_new && let Err(refusal) = prepare(&mut job, tools, now) {
+            return turn_away(job, now, &refusal);
+        }
+        if !begin(&mut job, tools, now) {
+            return wait(job, &tools.lobby, now);
+        }
+        job.end_wait(now);
         job = match leave(job, &tools.watch) {
+            Some(job) => job,
+            None => return Ran::UntilItWaits,
+        };
+    } else if job
+        .errand
+        .as_ref()
+        .is_some_and(|errand| errand.hedge_at.is_some())
+    {
+        job = match hedge::look(job, &tools.watch) {
             Some(job) => job,
             None => return Ran::UntilItWaits,
         };
@@ -95,56 +73,94 @@ pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
     Ran::ToTheEnd
 }
 
-/// Leaves a job whose request is out with the watch. Gives it back when there is nothing to be waited for.
-fn leave(job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job>> {
-    let wait = match job.errand.as_ref().map(|errand| &errand.first) {
-        Some(First::Launched(launched)) => launched.wait(),
-        _ => None,
-    };
-    match wait {
-        Some((key, until)) => watch.leave(key, until, job),
-        None => Some(job),
-    }
-}
-
-/// Makes the request, picks its first backend, and sends it if that can be done without waiting.
-fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<Errand, Refusal> {
-    if job.exchange.is_gone() {
-        return Err(Refusal::new(Cause::ClientGone));
-    }
-    let Decided { plan, snapshot } = &job.decided;
-    let Some(group) = snapshot.groups.get(plan.upstream) else {
+/// Makes the request.
+fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<(), Refusal> {
+    job.context.queued = now.saturating_duration_since(job.since);
+    let Some(group) = job.decided.group() else {
         return Err(Refusal::new(Cause::Internal));
     };
     job.context.upstream = Some(group.upstream.name.clone());
+    let Decided { plan, snapshot } = &job.decided;
     if let Some(meant) = plan.instead_of {
         let (to, id) = (plan.upstream, &*job.context.request_id);
         tools.diversions.note(snapshot, meant, to, id, now);
     }
     let place = upgrade::reserve(&*job.exchange, plan, &tools.tunnels)?;
-    let head = job.exchange.head();
-    let context = &job.context;
+    let (head, context) = (job.exchange.head(), &job.context);
     let change = context.change(head);
     let (path, hop) = (&plan.path, context.hop());
     let outbound = Outbound::prepare(head, path, hop, place.is_some(), change.as_ref());
     let client_ip = context.client.ip;
-    let wish = group.wish(head, client_ip);
     group.upstream.record_request(now);
-    let mut candidates = group.balancer.candidates(&group.upstream, wish);
-    let first = match candidates.next_at(now) {
-        Some(lease) => forward::launch(&outbound, lease, &tools.watch, now)
-            .map_or_else(First::Leased, First::Launched),
-        None => First::Nowhere,
-    };
-    Ok(Errand {
+    job.errand = Some(Errand {
         outbound,
         place,
-        first,
-        wish,
-        tried: candidates.into_tried(),
+        first: First::Nowhere,
+        hedge_at: None,
+        wish: group.wish(head, client_ip),
+        tried: Tried::new(),
         others: wishes(&plan.others, head, client_ip, snapshot),
         copy: mirror::draw(plan, head, client_ip, snapshot),
-    })
+    });
+    Ok(())
+}
+
+/// Picks the first backend, and sends the request if that can be done without waiting. False: it has to wait, because all
+/// backends are full, or others wait already. A client that sticks to a backend waits for no others.
+fn begin(job: &mut Job, tools: &Tools, now: Instant) -> bool {
+    let is_called = job.is_called();
+    let (Some(group), Some(errand)) = (job.decided.group(), &mut job.errand) else {
+        return true;
+    };
+    let upstream = &group.upstream;
+    if !is_called && errand.wish.stick.is_none() && upstream.waiting() > 0 {
+        return false;
+    }
+    let mut candidates = group.balancer.candidates(upstream, errand.wish);
+    let Some(lease) = candidates.next_at(now) else {
+        return !upstream.is_full(now);
+    };
+    errand.tried = candidates.into_tried();
+    errand.first = forward::launch(&errand.outbound, lease, &tools.watch, now)
+        .map_or_else(First::Leased, First::Launched);
+    errand.hedge_at = hedge::due(upstream, errand, now);
+    true
+}
+
+/// Lets a job wait for a place.
+fn wait(mut job: Box<Job>, lobby: &Lobby<Box<Job>>, now: Instant) -> Ran {
+    let ticket = job.take_ticket();
+    let upstream = job.decided.group().map(|group| Arc::clone(&group.upstream));
+    let Some(upstream) = upstream else {
+        return turn_away(job, now, &Refusal::new(Cause::Internal));
+    };
+    match lobby.wait(job, ticket, &upstream, now) {
+        Ok(()) => Ran::SetAside,
+        Err((denied, job)) => {
+            let refusal = job.no_place(denied);
+            turn_away(job, now, &refusal)
+        }
+    }
+}
+
+fn turn_away(mut job: Box<Job>, now: Instant, refusal: &Refusal) -> Ran {
+    job.end_wait(now);
+    refuse(job.exchange, job.context, refusal);
+    Ran::ToTheEnd
+}
+
+/// Leaves a job whose request is out with the watch. Gives it back when there is nothing to be waited for.
+pub(super) fn leave(job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job>> {
+    let errand = job.errand.as_ref();
+    let wait = match errand.map(|errand| &errand.first) {
+        Some(First::Launched(launched)) => launched.wait(),
+        _ => None,
+    };
+    let hedge_at = errand.and_then(|errand| errand.hedge_at);
+    match wait {
+        Some((key, until)) => watch.leave(key, hedge_at.map_or(until, |at| at.min(until)), job),
+        None => Some(job),
+    }
 }
 
 /// Gets the answer, from whichever backend, and passes it on.
@@ -156,8 +172,8 @@ fn finish(job: Job, tools: &Tools) {
         errand,
         ..
     } = job;
-    let Decided { plan, snapshot } = &decided;
-    let (Some(mut errand), Some(group)) = (errand, snapshot.groups.get(plan.upstream)) else {
+    let (plan, snapshot) = (&decided.plan, &decided.snapshot);
+    let (Some(mut errand), Some(group)) = (errand, decided.group()) else {
         return refuse(exchange, context, &Refusal::new(Cause::Internal));
     };
     let (wish, place) = (errand.wish, errand.place.take());

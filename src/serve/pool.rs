@@ -5,7 +5,8 @@
 //! one job, and the idle ones stand on a stack. What comes goes through one queue: idle workers are woken for it one after
 //! another, and those who have just finished take from it too.
 //!
-//! A job may wait elsewhere in the middle, without a worker; it still counts as one of those that are worked on.
+//! A job may wait elsewhere in the middle, without a worker; it still counts as one of those that are worked on. One that was
+//! set aside does not: it begins again, before the queue.
 
 use std::collections::VecDeque;
 use std::io;
@@ -49,6 +50,8 @@ struct State<J> {
     queue: VecDeque<(Instant, J)>,
     /// Jobs that have begun and can go on.
     resumed: VecDeque<J>,
+    /// Jobs that were set aside and may begin again.
+    again: VecDeque<J>,
     /// Jobs that have begun and are not over: never more than workers, whether these work on them or not.
     begun: usize,
     /// Workers that have been woken and do not run yet. Once one does, it wakes the next one if there is still something to do.
@@ -62,6 +65,9 @@ pub(super) enum Ran {
     ToTheEnd,
     /// It waits elsewhere, and will come back through [`Door::resume`].
     UntilItWaits,
+    /// It waits elsewhere, for something that may have nothing to do with what others wait for: it gives its place back, and
+    /// will come back through [`Door::begin_again`].
+    SetAside,
 }
 
 /// The way back for jobs that wait.
@@ -103,6 +109,7 @@ impl<J: Send + 'static> Pool<J> {
             idle: Vec::with_capacity(workers),
             queue: VecDeque::new(),
             resumed: VecDeque::new(),
+            again: VecDeque::new(),
             begun: 0,
             waking: 0,
             is_closed: false,
@@ -142,6 +149,7 @@ impl<J: Send + 'static> Pool<J> {
         }
         // What a worker will take in a moment does not count as waiting.
         let free = state.idle.len().min(workers.saturating_sub(state.begun));
+        let free = free.saturating_sub(state.again.len());
         if state.queue.len() >= self.shared.capacity + free {
             return Err(Rejected(job));
         }
@@ -198,6 +206,13 @@ impl<J> Door<J> {
         state.resumed.extend(jobs.drain(..));
         self.0.wake_one(state);
     }
+
+    /// Lets a job that was set aside begin again, before those in the queue.
+    pub(super) fn begin_again(&self, job: J) {
+        let mut state = self.0.state.lock();
+        state.again.push_back(job);
+        self.0.wake_one(state);
+    }
 }
 
 impl<J> State<J> {
@@ -209,7 +224,8 @@ impl<J> State<J> {
         if self.begun >= workers {
             return None;
         }
-        let (_, job) = self.queue.pop_front()?;
+        let queued = || self.queue.pop_front().map(|(_, job)| job);
+        let job = self.again.pop_front().or_else(queued)?;
         self.begun += 1;
         Some(job)
     }
@@ -234,7 +250,7 @@ impl<J> Shared<J> {
     fn next(&self, number: usize, letters: &Receiver<Letter<J>>, last: Ran) -> Option<J> {
         {
             let mut state = self.state.lock();
-            if last == Ran::ToTheEnd {
+            if last != Ran::UntilItWaits {
                 state.begun = state.begun.saturating_sub(1);
             }
             if let Some(job) = state.take(self.mailboxes.len()) {
@@ -273,7 +289,8 @@ impl<J> Shared<J> {
 
     /// Once the pool is closed and nothing will come any more: sends the idle workers home.
     fn end_idle(&self, state: &mut State<J>) {
-        if !state.is_closed || state.begun > 0 || !state.queue.is_empty() {
+        let is_left = state.begun > 0 || !state.queue.is_empty() || !state.again.is_empty();
+        if !state.is_closed || is_left {
             return;
         }
         for worker in state.idle.drain(..) {
@@ -390,6 +407,29 @@ mod tests {
         assert!(pool.submit(2, Instant::now()).is_ok());
         assert_eq!(pool.expire(Instant::now()), [2]);
         permits.send(()).unwrap();
+        pool.shut_down();
+    }
+
+    #[test]
+    fn what_is_set_aside_takes_nobodys_place_and_begins_before_the_queue() {
+        let (sender, ran) = bounded(100);
+        let pool = Pool::start(1, 100, LONG, move |job: (u32, Ran)| {
+            sender.send(job).unwrap();
+            job.1
+        });
+        let pool = pool.unwrap();
+        let submit = |job| assert!(pool.submit(job, Instant::now()).is_ok());
+        submit((1, Ran::SetAside));
+        submit((2, Ran::UntilItWaits));
+        submit((3, Ran::ToTheEnd));
+        let next = || ran.recv().unwrap().0;
+        assert_eq!([next(), next()], [1, 2]);
+        // The only place is taken by the second: neither the first nor the third can begin.
+        pool.door().begin_again((1, Ran::ToTheEnd));
+        assert_eq!((pool.load().busy, pool.load().queued), (1, 1));
+        assert!(ran.is_empty());
+        pool.door().resume(&mut vec![(2, Ran::ToTheEnd)]);
+        assert_eq!([next(), next(), next()], [2, 1, 3]);
         pool.shut_down();
     }
 

@@ -395,3 +395,46 @@ fn a_side_without_a_usable_backend_is_passed_over() {
     set(1, Status::Healthy);
     assert_eq!(before, upstreams());
 }
+
+#[test]
+fn a_new_backend_ends_the_wait_for_a_place() {
+    // Accepts and says nothing: whoever is there stays there until the end.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = |backends: &str| {
+        format!(
+            "[[upstream]]\nname = \"u\"\nmax_connections = 1\nmax_wait = \"600s\"\ntimeouts.response = \"600s\"\nbackends = [{backends}]"
+        )
+    };
+    let one = format!("\"http://{}\"", silent.local_addr().unwrap());
+    let config = |backends: &str| {
+        Arc::new(
+            crate::config::load_str("test", &text(backends))
+                .unwrap()
+                .config,
+        )
+    };
+    let snapshot = Arc::new(Snapshot::new(config(&one)));
+    let corridor = Corridor::start(Arc::clone(&snapshot), &Drain::new()).unwrap();
+    let get = || request(Method::GET, "/", Framing::None);
+    let (first, _first_fate) = exchange(get(), io::empty());
+    corridor.take(first);
+    let (connection, _) = silent.accept().unwrap();
+    let (second, fate) = exchange(get(), io::empty());
+    corridor.take(second);
+    let deadline = Instant::now() + PATIENCE;
+    while snapshot.groups[0].upstream.waiting() == 0 {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    let new = backend("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew");
+    let both = config(&format!("{one}, \"http://{new}\""));
+    corridor.replace(Arc::new(snapshot.successor(both, Instant::now())));
+    let answer = Fate::Finished {
+        status: 200,
+        body: "new".into(),
+        close: false,
+    };
+    assert_eq!(fate.recv_timeout(PATIENCE).unwrap(), answer);
+    drop(connection);
+    corridor.shut_down();
+}

@@ -221,9 +221,12 @@ impl Backend {
             if condition.breaker.begin_trial(now) {
                 begun = Begun::Trial;
                 self.publish(&condition);
-            } else if !in_need && condition.breaker.state() != State::Passing {
-                self.counters.end();
-                return None;
+            } else if condition.breaker.state() != State::Passing {
+                if !in_need {
+                    self.counters.end();
+                    return None;
+                }
+                begun = Begun::InNeed;
             }
         }
         self.counters.record_request();
@@ -242,6 +245,7 @@ impl Backend {
     /// The head of an answer came. Returns what the backend is to be ejected for.
     pub(super) fn record_answer(
         &self,
+        begun: Begun,
         rules: &model::Ejection,
         is_error: bool,
         after: Duration,
@@ -255,6 +259,9 @@ impl Backend {
         }
         let mut condition = self.condition.lock();
         let was_passing = condition.breaker.state() == State::Passing;
+        if !was_passing && begun == Begun::Passing {
+            return None;
+        }
         let reason = condition.breaker.record_answer(rules, is_error, after, now);
         if !was_passing && condition.breaker.state() == State::Passing {
             self.join(now);
@@ -263,20 +270,28 @@ impl Backend {
         reason
     }
 
-    pub(super) fn record_success(&self) {
-        self.condition.lock().breaker.record_success();
+    pub(super) fn record_success(&self, begun: Begun) {
+        let mut condition = self.condition.lock();
+        if begun != Begun::Passing || condition.breaker.state() == State::Passing {
+            condition.breaker.record_success();
+        }
     }
 
     /// An attempt failed. Returns what the backend is to be ejected for.
     pub(super) fn record_failure(
         &self,
+        begun: Begun,
         rules: &model::Ejection,
         after: Duration,
         now: Instant,
     ) -> Option<Reason> {
         self.counters.record_failure();
         self.speed.record_failure(after, now);
-        self.condition.lock().breaker.record_failure(rules, now)
+        let mut condition = self.condition.lock();
+        if condition.breaker.state() != State::Passing && begun == Begun::Passing {
+            return None;
+        }
+        condition.breaker.record_failure(rules, now)
     }
 
     /// The mean time to an answer's head lately, for comparing backends.
@@ -318,7 +333,10 @@ impl Backend {
 /// How an attempt began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begun {
+    /// As any other. Once its backend is ejected, it says nothing about it any more: it is from before.
     Passing,
     /// It is the one that shows whether the backend is back.
     Trial,
+    /// At an ejected backend, because there was no other. That it is answered well shows as much.
+    InNeed,
 }

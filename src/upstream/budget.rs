@@ -48,6 +48,13 @@ impl Budget {
         is_granted
     }
 
+    /// A retry that was granted is not made.
+    pub(super) fn give_back(&mut self, now: Instant) {
+        if let Some(second) = self.second(now) {
+            second.retries = second.retries.saturating_sub(1);
+        }
+    }
+
     fn second(&mut self, now: Instant) -> Option<&mut Second> {
         let number = number(now);
         let place = usize::try_from(number % SECONDS).ok()?;

@@ -51,7 +51,8 @@ impl Counters {
     }
 
     pub(super) fn end(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        // In one order with the count of those who wait for a place: see `vacancy`.
+        self.active.fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(super) fn record_request(&self) {

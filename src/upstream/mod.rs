@@ -11,8 +11,10 @@ pub mod counters;
 pub mod dial;
 pub mod fleet;
 pub mod health;
+mod hedging;
 pub mod idle;
 mod keep_alive;
+mod latency;
 pub mod lease;
 pub mod member;
 mod name;
@@ -21,6 +23,7 @@ mod place;
 pub mod report;
 mod skip;
 pub mod speed;
+pub mod vacancy;
 pub mod watch;
 
 use std::sync::Arc;
@@ -33,7 +36,9 @@ use crate::config::model;
 use backend::{Backend, Skip};
 use breaker::{Ejected, Reason, State};
 use budget::Budget;
+use hedging::Hedging;
 use member::{Member, Tier};
+use vacancy::Vacancy;
 
 /// A named group of backends.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ struct Shared {
     /// Held while one is ejected: two that fail at once must not each take the other for the one that stays.
     ejecting: Mutex<()>,
     budget: Mutex<Budget>,
+    vacancy: Vacancy,
+    hedging: Hedging,
 }
 
 impl Upstream {
@@ -155,6 +162,11 @@ impl Upstream {
     pub fn withdraw_retry(&self, now: Instant) -> bool {
         let mut budget = self.shared.budget.lock();
         budget.withdraw(&self.settings.retry, now)
+    }
+
+    /// Gives back what was granted and not used.
+    pub fn return_retry(&self, now: Instant) {
+        self.shared.budget.lock().give_back(now);
     }
 
     /// Takes out of the rotation who is much slower than the others (`ejection.slow_factor`). To be called every second.

@@ -51,6 +51,11 @@ impl Speed {
         self.record_answer(after.max(FAILURE), now);
     }
 
+    /// Nobody waited any longer for an answer than this time: it would have come later.
+    pub fn record_at_least(&self, after: Duration, now: Instant) {
+        self.record_answer(after.max(self.mean_time().unwrap_or_default()), now);
+    }
+
     /// Takes over what another process knew.
     pub fn restore(&self, mean: Duration, now: Instant) {
         self.record_answer(mean, now);
@@ -94,6 +99,18 @@ mod tests {
         rush.record_answer(MILLI, now);
         rush.record_answer(101 * MILLI, now);
         assert!((millis(&rush) - 2.0).abs() < 0.01, "{}", millis(&rush));
+    }
+
+    #[test]
+    fn what_took_longer_makes_nobody_faster() {
+        let now = Instant::now();
+        let speed = Speed::default();
+        speed.record_answer(50 * MILLI, now);
+        let later = now + Duration::from_secs(1);
+        speed.record_at_least(MILLI, later);
+        assert_eq!(speed.mean_time(), Some(50 * MILLI));
+        speed.record_at_least(500 * MILLI, later + Duration::from_secs(1));
+        assert!(millis(&speed) > 200.0, "{}", millis(&speed));
     }
 
     #[test]

@@ -29,8 +29,13 @@ impl Gate {
 
     /// Lets one more pass.
     pub fn pass_one(&self) {
+        self.pass(1);
+    }
+
+    /// Lets so many more pass.
+    pub fn pass(&self, count: usize) {
         let mut state = self.inner.0.lock().unwrap();
-        state.passes = state.passes.saturating_add(1);
+        state.passes = state.passes.saturating_add(count);
         self.inner.1.notify_all();
     }
 

@@ -6,6 +6,7 @@ pub mod client;
 pub mod conn;
 pub mod counting;
 pub mod curl;
+pub mod delay;
 pub mod dial;
 pub mod engine;
 pub mod eventually;

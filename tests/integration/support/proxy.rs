@@ -61,6 +61,12 @@ impl Proxy {
         self.admin
     }
 
+    /// The first upstream, as the status page shows it.
+    #[track_caller]
+    pub fn upstream(&self) -> serde_json::Value {
+        get(self.admin, "/_proxy/status").json()["upstreams"][0].take()
+    }
+
     /// What runs, for looking at its drain.
     pub fn running(&self) -> &Running {
         self.running.as_ref().expect("not shut down yet")
