@@ -112,7 +112,7 @@ fn begin(job: &mut Job, tools: &Tools, now: Instant) -> bool {
     }
     let mut candidates = group.balancer.candidates(upstream, errand.wish);
     let Some(lease) = candidates.next_at(now) else {
-        return !upstream.is_full(now);
+        return !upstream.is_limited(now);
     };
     errand.tried = candidates.into_tried();
     errand.first = forward::launch(&errand.outbound, lease, &tools.watch, now)
