@@ -30,6 +30,8 @@ pub enum Cause {
     Overloaded,
     /// The proxy is shutting down.
     Draining,
+    /// The route is in maintenance.
+    Maintenance,
     /// No route matches.
     NoRoute,
     /// The request is malformed.
@@ -54,7 +56,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 20] = [
+    pub const ALL: [Cause; 21] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -65,6 +67,7 @@ impl Cause {
         Cause::NoBackend,
         Cause::Overloaded,
         Cause::Draining,
+        Cause::Maintenance,
         Cause::NoRoute,
         Cause::BadRequest,
         Cause::Version,
@@ -104,7 +107,10 @@ impl Cause {
 
     /// Whether it asks the client to come back (`Retry-After`).
     pub fn is_temporary(self) -> bool {
-        matches!(self, Cause::NoBackend | Cause::Overloaded | Cause::Draining)
+        matches!(
+            self,
+            Cause::NoBackend | Cause::Overloaded | Cause::Draining | Cause::Maintenance
+        )
     }
 
     fn row(self) -> &'static Row {
@@ -128,6 +134,7 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("no_backend", 503, "destination_unavailable", "No backend is available right now."),
     Row("overloaded", 503, "connection_limit_reached", "The proxy has too much to do right now."),
     Row("draining", 503, "destination_unavailable", "The proxy is shutting down."),
+    Row("maintenance", 503, "destination_unavailable", "Down for maintenance; please come back later."),
     Row("no_route", 404, "http_request_denied", "No route matches this request."),
     Row("bad_request", 400, "http_request_error", "The request is malformed."),
     Row("version", 505, "http_request_error", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
@@ -195,6 +202,9 @@ mod tests {
             .filter(|cause| cause.is_temporary())
             .map(|cause| cause.code())
             .collect();
-        assert_eq!(temporary, ["no_backend", "overloaded", "draining"]);
+        assert_eq!(
+            temporary,
+            ["no_backend", "overloaded", "draining", "maintenance"]
+        );
     }
 }

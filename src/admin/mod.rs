@@ -28,7 +28,7 @@ use crate::message::head::{BodyLength, ResponseHead};
 use crate::upstream::fleet::Fleet;
 
 pub use control::{Control, Objection, Order, Placed, Reload};
-pub use status::{LoadView, View};
+pub use status::{LoadView, MirrorView, View};
 
 /// Bytes of a request body.
 const LONGEST_BODY: u64 = 64 * 1024;

@@ -34,6 +34,19 @@ pub struct LoadView {
     pub queue: usize,
     /// Log lines dropped since the start.
     pub log_lines_dropped: u64,
+    /// Copies of requests since the start.
+    pub mirror: MirrorView,
+}
+
+/// What became of copies of requests.
+#[derive(Debug, Clone, Copy)]
+pub struct MirrorView {
+    /// Answered.
+    pub sent: u64,
+    /// Not answered.
+    pub failed: u64,
+    /// Not sent, since too many waited already.
+    pub dropped: u64,
 }
 
 impl View {
@@ -58,6 +71,11 @@ impl View {
             "queue": { "waiting": load.queued, "capacity": load.queue },
             "in_flight": self.drain.in_flight(),
             "log_lines_dropped": load.log_lines_dropped,
+            "mirror": {
+                "sent": load.mirror.sent,
+                "failed": load.mirror.failed,
+                "dropped": load.mirror.dropped,
+            },
             "upstreams": upstreams,
         })
     }

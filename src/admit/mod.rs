@@ -18,15 +18,14 @@ pub struct Refusal {
     pub cause: Cause,
     /// For the person who reads the answer; empty: the cause's own sentence.
     pub message: String,
+    /// With [`Cause::Method`]: those that are allowed; empty: those that are allowed anywhere.
+    pub allow: Vec<Method>,
 }
 
 impl Refusal {
     /// A refusal with the cause's own sentence.
     pub fn new(cause: Cause) -> Refusal {
-        Refusal {
-            cause,
-            message: String::new(),
-        }
+        Refusal::with(cause, String::new())
     }
 
     /// A refusal that says more.
@@ -34,7 +33,16 @@ impl Refusal {
         Refusal {
             cause,
             message: message.into(),
+            allow: Vec::new(),
         }
+    }
+}
+
+/// The refusal of a method for which there is no route, with those for which there is one.
+pub fn no_such_method(allow: Vec<Method>) -> Refusal {
+    Refusal {
+        allow,
+        ..Refusal::new(Cause::Method)
     }
 }
 

@@ -3,6 +3,9 @@
 //! The decision is the one that runs in production; only the trace differs. Nothing is sent, and the health of backends is
 //! not known here: all count as not checked yet.
 
+mod actions;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,13 +14,14 @@ use http::Method;
 use crate::config::model::Config;
 use crate::drain::Phase;
 use crate::message::fields::Fields;
+use crate::message::forwarded::Client;
 use crate::message::framing;
 use crate::message::head::{RequestHead, Version};
 use crate::message::target::Target;
 use crate::route::Miss;
 use crate::serve::decide::{Verdict, decide};
 use crate::serve::snapshot::Snapshot;
-use crate::serve::trace::{Recorder, Step};
+use crate::serve::trace::{Recorder, Step, Why};
 
 /// A request that is only asked about.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +32,8 @@ pub struct Question<'a> {
     pub url: &'a str,
     /// Header fields of the form `Name: value`.
     pub fields: &'a [String],
+    /// Where the connection comes from; the client's address, unless this is a trusted proxy that names another one.
+    pub peer: IpAddr,
 }
 
 /// The decision, in words.
@@ -47,22 +53,38 @@ pub struct Explanation {
 /// When the question is no valid request; says why.
 pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, String> {
     let head = head(question)?;
+    let trusted = &config.server.trusted_proxies;
+    let client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
     let snapshot = Snapshot::new(Arc::new(config));
-    let mut trace = Recorder::default();
-    let decision = decide(&head, &snapshot, Phase::Serving, Instant::now(), &mut trace);
-    let (is_served, verdict) = match decision.verdict {
+    let (mut trace, now) = (Recorder::default(), Instant::now());
+    let decision = decide(&head, &client, &snapshot, Phase::Serving, now, &mut trace);
+    let changes = actions::header_changes(&decision, &head, &client, &snapshot);
+    let (is_served, verdict) = describe_verdict(&decision.verdict, &snapshot, &head);
+    Ok(Explanation {
+        steps: trace.steps.iter().map(describe).chain(changes).collect(),
+        verdict,
+        is_served,
+    })
+}
+
+/// Whether it is anything but a refusal, and what happens.
+fn describe_verdict(verdict: &Verdict, snapshot: &Snapshot, head: &RequestHead) -> (bool, String) {
+    match verdict {
         Verdict::Forward(plan) => {
-            let group = snapshot.groups.get(plan.upstream);
-            let upstream = group.map_or("?", |group| &*group.upstream.name);
-            (
-                true,
-                format!(
-                    "forward to upstream {upstream}, asking for {}{}",
-                    plan.path,
-                    head.target.query()
-                ),
-            )
+            let others: Vec<&str> = plan.others.iter().map(|one| snapshot.name(*one)).collect();
+            let others = match others.as_slice() {
+                [] => String::new(),
+                names => format!("; if that fails, to {}", names.join(", then to ")),
+            };
+            let verdict = format!(
+                "forward to upstream {}, asking for {}{}{others}",
+                snapshot.name(plan.upstream),
+                plan.path,
+                head.target.query(),
+            );
+            (true, verdict)
         }
+        Verdict::Own(answer) => actions::own_answer(answer),
         Verdict::Health(_) => (true, "answered by tollgate itself".into()),
         Verdict::Refuse(refusal) => {
             let (cause, message) = (refusal.cause, &refusal.message);
@@ -71,14 +93,17 @@ pub fn explain(config: Config, question: Question<'_>) -> Result<Explanation, St
             } else {
                 message
             };
-            (false, format!("{} {cause}: {message}", cause.status()))
+            let allow: Vec<&str> = refusal.allow.iter().map(Method::as_str).collect();
+            let allow = match allow.as_slice() {
+                [] => String::new(),
+                methods => format!(" Allowed: {}.", methods.join(", ")),
+            };
+            (
+                false,
+                format!("{} {cause}: {message}{allow}", cause.status()),
+            )
         }
-    };
-    Ok(Explanation {
-        steps: trace.steps.iter().map(describe).collect(),
-        verdict,
-        is_served,
-    })
+    }
 }
 
 fn head(question: Question<'_>) -> Result<RequestHead, String> {
@@ -115,12 +140,30 @@ fn describe(step: &Step) -> String {
         Step::Route { name, miss: None } => format!("route {name}: matches"),
         Step::Route {
             name,
-            miss: Some(Miss::Host),
-        } => format!("route {name}: another host"),
-        Step::Route {
-            name,
-            miss: Some(Miss::Path),
-        } => format!("route {name}: another path"),
+            miss: Some(miss),
+        } => format!("route {name}: {}", describe_miss(miss)),
+        Step::Side { upstream, why } => match why {
+            Why::Weight(key) => format!("split: {upstream}, by weight and {key}"),
+            Why::Chosen(key) => format!("split: {upstream}, chosen by {key}"),
+            Why::Instead(meant) => {
+                format!("split: {upstream} instead, since {meant} has no usable backend")
+            }
+        },
+        Step::Mirror {
+            upstream,
+            percent: 100,
+        } => format!("mirror: a copy goes to {upstream}"),
+        Step::Mirror { upstream, percent } => {
+            format!("mirror: of every 100 such requests, {percent} are copied to {upstream}")
+        }
+        Step::Maintenance {
+            client,
+            lets_through: true,
+        } => format!("maintenance: {client} is let through"),
+        Step::Maintenance {
+            client,
+            lets_through: false,
+        } => format!("maintenance: {client} is not let through"),
         Step::UnknownService(name) => format!("no service is called {name:?}"),
         Step::BodyLimit { limit, fits: true } => format!("body: at most {limit} bytes"),
         Step::BodyLimit { limit, fits: false } => format!("body: larger than {limit} bytes"),
@@ -138,6 +181,18 @@ fn describe(step: &Step) -> String {
             skip: Some(skip),
             ..
         } => format!("backend {name}: skipped, {}", skip.as_str()),
+    }
+}
+
+fn describe_miss(miss: &Miss<'_>) -> String {
+    match miss {
+        Miss::Host => "another host".into(),
+        Miss::Path => "another path".into(),
+        Miss::ClientIp => "another client address".into(),
+        Miss::Header(wanted) => format!("lacks the header {wanted}"),
+        Miss::Query(wanted) => format!("lacks the query {wanted}"),
+        Miss::Cookie(wanted) => format!("lacks the cookie {wanted}"),
+        Miss::Method => "another method".into(),
     }
 }
 
@@ -165,6 +220,7 @@ mod tests {
                 method,
                 url,
                 fields,
+                peer: "127.0.0.1".parse().unwrap(),
             },
         )
     }
@@ -204,6 +260,99 @@ mod tests {
             "{}",
             big.verdict
         );
+    }
+
+    const RELEASE: &str = r#"
+        [server]
+        trusted_proxies = ["10.0.0.1"]
+        [[upstream]]
+        name = "web"
+        backends = ["http://127.0.0.1:9001"]
+        [[upstream]]
+        name = "canary"
+        backends = ["http://127.0.0.1:9002"]
+        [[upstream]]
+        name = "shadow"
+        backends = ["http://127.0.0.1:9003"]
+        [[route]]
+        name = "beta"
+        match = { header = { X-Beta = "1" }, query = { v = "2*" }, cookie = { side = "b" }, method = "GET" }
+        upstream = "canary"
+        [[route]]
+        name = "office"
+        match = { path = "/office", client_ip = ["192.0.2.0/24"], method = ["GET", "PUT"] }
+        upstream = "web"
+        [[route]]
+        name = "app"
+        match = { path = "/app" }
+        split = [{ upstream = "web", weight = 1 }, { upstream = "canary", weight = 0 }]
+        split_key = "cookie:user"
+        split_override = "header:X-Side"
+        mirror = { upstream = "shadow", percent = 10 }
+    "#;
+
+    fn ask_release(method: &str, url: &str, fields: &[&str], peer: &str) -> Explanation {
+        let config = crate::config::load_str("test", RELEASE).unwrap().config;
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        let question = Question {
+            method,
+            url,
+            fields: &fields,
+            peer: peer.parse().unwrap(),
+        };
+        explain(config, question).unwrap()
+    }
+
+    #[test]
+    fn the_condition_that_failed_is_named() {
+        let (beta, cookie) = ("X-Beta: 1", "Cookie: side=b");
+        let last = |fields: &[&str], url: &str| {
+            let explanation = ask_release("GET", url, fields, "127.0.0.1");
+            explanation.steps.last().cloned().unwrap()
+        };
+        let header = "route beta: lacks the header x-beta = \"1\"";
+        assert_eq!(last(&[cookie], "/?v=2"), header);
+        let query = "route beta: lacks the query v = \"2*\"";
+        assert_eq!(last(&[beta, cookie], "/?v=1"), query);
+        let missing = "route beta: lacks the cookie side = \"b\"";
+        assert_eq!(last(&[beta], "/?v=2"), missing);
+        let post = ask_release("POST", "/?v=2", &[beta, cookie], "127.0.0.1");
+        assert_eq!(post.steps.last().unwrap(), "route beta: another method");
+        let verdict = "405 method: This method is not allowed here. Allowed: GET.";
+        assert_eq!((&*post.verdict, post.is_served), (verdict, false));
+    }
+
+    #[test]
+    fn the_client_is_who_it_would_be() {
+        let forwarded = ["X-Forwarded-For: 192.0.2.9"];
+        let is_served =
+            |fields: &[&str], peer| ask_release("PUT", "/office", fields, peer).is_served;
+        assert!(is_served(&[], "192.0.2.7") && is_served(&forwarded, "10.0.0.1"));
+        assert!(!is_served(&forwarded, "10.0.0.2") && !is_served(&[], "10.0.0.1"));
+        let refused = ask_release("PUT", "/office", &[], "10.0.0.1");
+        let step = "route office: another client address";
+        assert!(refused.steps.contains(&step.to_owned()), "{refused:?}");
+    }
+
+    #[test]
+    fn splits_and_mirrors_say_where_and_why() {
+        let steps = |fields: &[&str]| {
+            let explanation = ask_release("GET", "/app", fields, "127.0.0.1");
+            assert!(explanation.is_served);
+            let steps = explanation.steps.into_iter();
+            let told = |step: &String| step.starts_with("split") || step.starts_with("mirror");
+            steps.filter(told).collect::<Vec<_>>()
+        };
+        let mirror = "mirror: of every 100 such requests, 10 are copied to shadow";
+        let by_cookie = "split: web, by weight and cookie:user";
+        assert_eq!(steps(&["Cookie: user=7"]), [by_cookie, mirror]);
+        let by_address = "split: web, by weight and client_ip, since there is no cookie:user";
+        assert_eq!(steps(&["X-Side: nobody"]), [by_address, mirror]);
+        let chosen = "split: canary, chosen by header:X-Side";
+        assert_eq!(steps(&["X-Side: canary"]), [chosen, mirror]);
+        let verdict = ask_release("GET", "/app", &["X-Side: canary"], "127.0.0.1").verdict;
+        let expected = "forward to upstream canary, asking for /app; if that fails, to web";
+        assert_eq!(verdict, expected);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::accept::{self, BindError, Opened};
-use crate::admin::{self, Admin, AdminIntake, Control, LoadView, Reload};
+use crate::admin::{self, Admin, AdminIntake, Control, LoadView, MirrorView, Reload};
 use crate::config::model::{self, Address, Config, Listen, Log, Server};
 use crate::exchange::{Intake, Listener};
 use crate::health;
@@ -252,7 +252,7 @@ impl Running {
         if !cut.is_empty() {
             // Workers may hang in backends and clients: nobody waits for them any more.
             self.drain.advance(Phase::Stopped);
-            self.corridor.end_tunnels();
+            self.corridor.cut_off();
             self.threads.clear();
             return Outcome::Cut(cut);
         }
@@ -320,7 +320,7 @@ fn load_view(
     logging: Option<Weak<Logging>>,
 ) -> Box<dyn Fn() -> LoadView + Send + Sync> {
     Box::new(move || {
-        let load = corridor.load();
+        let (load, mirrored) = (corridor.load(), corridor.mirrored());
         LoadView {
             workers: load.workers,
             busy: load.busy,
@@ -330,6 +330,11 @@ fn load_view(
                 .as_ref()
                 .and_then(Weak::upgrade)
                 .map_or(0, |logging| logging.dropped()),
+            mirror: MirrorView {
+                sent: mirrored.sent,
+                failed: mirrored.failed,
+                dropped: mirrored.dropped,
+            },
         }
     })
 }

@@ -1,7 +1,10 @@
 //! `tollgate check`: reads the configuration, tells what is wrong or what it amounts to, and starts nothing.
 
+use ipnet::IpNet;
+
 use crate::config::model::{
-    Backend, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
+    Backend, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Route, RouteTo, Segment,
+    Upstream,
 };
 use crate::config::{self, Loaded};
 
@@ -41,7 +44,7 @@ fn summary(config: &Config) -> String {
         text.push_str(&format!("  route    {}\n", describe(route, config)));
     }
     for upstream in &config.upstreams {
-        text.push_str(&format!("  upstream {}\n", upstream.name));
+        text.push_str(&format!("  upstream {}\n", describe_upstream(upstream)));
         for backend in &upstream.backends {
             text.push_str(&format!("    {}\n", describe_backend(backend)));
         }
@@ -60,14 +63,32 @@ fn describe_listen(listen: &Listen, engine: Engine) -> String {
     text
 }
 
+fn describe_upstream(upstream: &Upstream) -> String {
+    let mut text = format!("{}, {}", upstream.name, upstream.balance);
+    if let Some(sticky) = &upstream.sticky {
+        text.push_str(&format!(", sticky by cookie {}", sticky.cookie));
+    }
+    text
+}
+
 /// The id is left out where it would only repeat the address.
 fn describe_backend(backend: &Backend) -> String {
     let (id, at, weight) = (&backend.id, backend.at.to_string(), backend.weight);
-    if *id == at {
+    let mut text = if *id == at {
         format!("{at}, weight {weight}")
     } else {
         format!("{id}: {at}, weight {weight}")
+    };
+    if backend.is_backup {
+        text.push_str(", backup");
     }
+    if backend.max_connections < usize::MAX {
+        text.push_str(&format!(
+            ", at most {} requests at a time",
+            backend.max_connections
+        ));
+    }
+    text
 }
 
 fn describe(route: &Route, config: &Config) -> String {
@@ -77,6 +98,7 @@ fn describe(route: &Route, config: &Config) -> String {
         HostMatch::Suffix(suffix) => format!("*{suffix}"),
     };
     let path = match &route.path {
+        PathMatch::Exact(path) => format!("{path} only"),
         PathMatch::Prefix(prefix) => prefix.clone(),
         PathMatch::Pattern(segments) => segments
             .iter()
@@ -101,8 +123,65 @@ fn describe(route: &Route, config: &Config) -> String {
                 .collect();
             list.join(", ")
         }
+        RouteTo::Redirect(redirect) => {
+            format!("redirect {} to {}", redirect.status.as_u16(), redirect.to)
+        }
+        RouteTo::Answer(answer) => format!(
+            "answer {} with {} bytes",
+            answer.status.as_u16(),
+            answer.content.body.len()
+        ),
+        RouteTo::Split(split) => {
+            let sides = split.sides.iter();
+            let list: Vec<String> = sides
+                .map(|side| format!("{} ({})", name(&side.upstream), side.weight))
+                .collect();
+            format!("{} by {}", list.join(", "), split.key)
+        }
     };
-    format!("{}: {host}, {path} -> {to}", route.name)
+    let conditions = describe_conditions(&route.conditions);
+    let mirror = route.mirror.map_or_else(String::new, |mirror| {
+        let upstream = name(&mirror.upstream);
+        format!(", {} % copied to {upstream}", mirror.percent)
+    });
+    let maintenance = match route.maintenance {
+        Some(_) => " (in maintenance)",
+        None => "",
+    };
+    let name = &route.name;
+    format!("{name}: {host}, {path}{conditions} -> {to}{mirror}{maintenance}")
+}
+
+/// Each with a comma in front.
+fn describe_conditions(conditions: &Conditions) -> String {
+    let mut text = String::new();
+    let methods: Vec<&str> = conditions
+        .methods
+        .iter()
+        .map(http::Method::as_str)
+        .collect();
+    if !methods.is_empty() {
+        text.push_str(&format!(", {}", methods.join(" or ")));
+    }
+    let kinds = [
+        ("header", &conditions.headers),
+        ("query", &conditions.query),
+        ("cookie", &conditions.cookies),
+    ];
+    for (kind, values) in kinds {
+        for value in values {
+            text.push_str(&format!(", {kind} {value}"));
+        }
+    }
+    let network = |network: &IpNet| match network.prefix_len() == network.max_prefix_len() {
+        true => network.addr().to_string(),
+        false => network.to_string(),
+    };
+    let networks: Vec<String> = conditions.client_ip.iter().map(network).collect();
+    if !networks.is_empty() {
+        text.push_str(&format!(", from {}", networks.join(" or ")));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `tollgate explain METHOD URL`: shows the decision about a request, step by step. Exit code 1 means refused.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use clap::Args;
 
 use crate::app::{self, Question};
@@ -17,6 +19,9 @@ pub(super) struct Explain {
     /// A header field, such as 'Content-Length: 10'; repeat it for more
     #[arg(long, short = 'H', value_name = "FIELD")]
     header: Vec<String>,
+    /// Where the request comes from; X-Forwarded-For counts if that is a trusted proxy
+    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
+    client_ip: IpAddr,
     #[command(flatten)]
     place: Where,
 }
@@ -30,6 +35,7 @@ pub(super) fn run(explain: &Explain) -> Exit {
         method: &explain.method,
         url: &explain.url,
         fields: &explain.header,
+        peer: explain.client_ip,
     };
     let explanation = match app::explain(config, question) {
         Ok(explanation) => explanation,

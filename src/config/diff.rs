@@ -357,4 +357,26 @@ mod tests {
         assert_eq!(diff(&old, &taken), live);
         assert_eq!(live.len(), 6, "{live:#?}");
     }
+
+    #[test]
+    fn conditions_and_splits_are_told_as_they_are_written() {
+        let route = |header: &str, weight: u32| {
+            format!(
+                "[[upstream]]\nname = \"a\"\nbackends = [\"http://h:1\"]\n[[upstream]]\nname = \"b\"\nbackends = [\"http://h:2\"]\n\
+                 [[route]]\nname = \"r\"\nmatch = {{ method = \"GET\", header = {{ X-Beta = \"{header}\" }} }}\n\
+                 split = [{{ upstream = \"a\", weight = 90 }}, {{ upstream = \"b\", weight = {weight} }}]\n"
+            )
+        };
+        assert!(texts(&route("1", 10), &route("1", 10)).is_empty());
+        let differences = texts(&route("1", 10), &route("2*", 20));
+        assert_eq!(
+            differences[0],
+            "route r: conditions.headers: [\"x-beta = \\\"1\\\"\"] → [\"x-beta = \\\"2*\\\"\"]"
+        );
+        assert!(
+            differences[1].starts_with("route r: to.split.sides: "),
+            "{differences:?}"
+        );
+        assert_eq!(differences.len(), 2);
+    }
 }

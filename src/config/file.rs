@@ -3,14 +3,23 @@
 //! All forms (TOML, JSON, environment, command line) end up here; [`super::check`] turns this into
 //! [`super::model`]. Types only: no reading, no checking, no defaults.
 
+mod actions;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::report::{At, Place};
 use super::secret::Secret;
 
+pub(crate) use actions::{
+    ActionsFile, AnswerFile, ContentFile, FieldsFile, MaintenanceFile, RedirectFile,
+};
+
 /// A value that may have been written.
 pub(crate) type Written<T> = Option<At<T>>;
+
+/// Names that the user chose and their values, in the order written.
+pub(crate) type Pairs = Written<Vec<(String, At<String>)>>;
 
 /// A whole configuration.
 #[derive(Debug, Default)]
@@ -217,12 +226,50 @@ pub(crate) struct RouteFile {
     pub(crate) name: Written<String>,
     pub(crate) host: Written<String>,
     pub(crate) path: Written<String>,
+    pub(crate) path_exact: Written<String>,
+    pub(crate) conditions: ConditionsFile,
     pub(crate) upstream: Written<String>,
     /// Service name and upstream name, in the order written.
-    pub(crate) services: Written<Vec<(String, At<String>)>>,
+    pub(crate) services: Pairs,
+    pub(crate) split: Written<Vec<SideFile>>,
+    pub(crate) split_key: Written<String>,
+    pub(crate) split_override: Written<String>,
+    pub(crate) mirror: Option<MirrorFile>,
     pub(crate) strip_prefix: Written<String>,
     pub(crate) max_body: Written<u64>,
     pub(crate) upgrade: Written<bool>,
+    /// More than matching and forwarding.
+    pub(crate) actions: ActionsFile,
     /// The destination or the match was written, but is a problem that is already reported.
+    pub(crate) broken: bool,
+}
+
+/// The conditions of a route beside host and path.
+#[derive(Debug, Default)]
+pub(crate) struct ConditionsFile {
+    pub(crate) method: Written<Vec<At<String>>>,
+    pub(crate) header: Pairs,
+    pub(crate) query: Pairs,
+    pub(crate) cookie: Pairs,
+    pub(crate) client_ip: Written<Vec<At<String>>>,
+}
+
+/// One entry of `split`.
+#[derive(Debug)]
+pub(crate) struct SideFile {
+    pub(crate) place: Place,
+    pub(crate) upstream: Written<String>,
+    pub(crate) weight: Written<i64>,
+    /// What was written is a problem that is already reported.
+    pub(crate) broken: bool,
+}
+
+/// `mirror`.
+#[derive(Debug)]
+pub(crate) struct MirrorFile {
+    pub(crate) place: Place,
+    pub(crate) upstream: Written<String>,
+    pub(crate) percent: Written<i64>,
+    /// What was written is a problem that is already reported.
     pub(crate) broken: bool,
 }

@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 16] = [
+pub(crate) const TABLES: [(&str, &[&str]); 24] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -140,18 +140,54 @@ pub(crate) const TABLES: [(&str, &[&str]); 16] = [
             "match",
             "upstream",
             "services",
+            "split",
+            "split_key",
+            "split_override",
+            "mirror",
+            "redirect",
+            "answer",
+            "maintenance",
             "strip_prefix",
+            "add_prefix",
+            "rewrite",
+            "headers",
             "max_body",
             "upgrade",
         ],
     ),
-    ("route.match", &["host", "path"]),
+    (
+        "route.match",
+        &[
+            "host",
+            "path",
+            "path_exact",
+            "method",
+            "header",
+            "query",
+            "cookie",
+            "client_ip",
+        ],
+    ),
+    ("route.split", &["upstream", "weight"]),
+    ("route.mirror", &["upstream", "percent"]),
+    ("route.redirect", &["to", "status"]),
+    (
+        "route.answer",
+        &["status", "body", "body_file", "content_type"],
+    ),
+    (
+        "route.maintenance",
+        &["enabled", "retry_after", "except", "page"],
+    ),
+    ("route.headers", &["request", "response"]),
+    ("route.headers.request", &["set", "add", "remove"]),
+    ("route.headers.response", &["set", "add", "remove"]),
 ];
 
 const LATER: &str = "is not available in this version";
 
 /// Keys that this version lacks, and why.
-const ABSENT: [(&str, &[&str], &str); 8] = [
+const ABSENT: [(&str, &[&str], &str); 7] = [
     ("", &["access_log"], LATER),
     ("server", &["tls"], LATER),
     ("server.listen", &["tls"], LATER),
@@ -160,20 +196,17 @@ const ABSENT: [(&str, &[&str], &str); 8] = [
     (
         "route",
         &[
-            "split",
             "auth",
             "allow",
             "deny",
             "rate_limit",
             "cors",
-            "headers",
             "cache",
             "compress",
             "timeouts",
         ],
         LATER,
     ),
-    ("route.match", &["method"], LATER),
     ("admin", &["tls"], LATER),
 ];
 
@@ -191,6 +224,7 @@ pub(crate) fn title(table: &str) -> String {
         "" => "at the top of the file".to_owned(),
         "server.listen" => "in an entry of `listen`".to_owned(),
         "upstream.backends" => "in a backend".to_owned(),
+        "route.split" => "in an entry of `split`".to_owned(),
         "upstream" | "route" => format!("in [[{table}]]"),
         table => format!("in [{table}]"),
     }

@@ -261,8 +261,8 @@ fn read_env_file(request: &Request, path: &Path, report: &Report) -> Option<Vec<
     }
 }
 
-/// The text of a file without byte order mark, or why there is none.
-fn read_file(path: &Path, largest: u64) -> Result<String, String> {
+/// What a file holds, or why there is nothing.
+fn read_bytes(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
     let describe = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => "does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
@@ -277,7 +277,12 @@ fn read_file(path: &Path, largest: u64) -> Result<String, String> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > largest) {
         return Err(format!("is larger than {}", units::format_size(largest)));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    Ok(bytes)
+}
+
+/// The text of a file without byte order mark, or why there is none.
+fn read_file(path: &Path, largest: u64) -> Result<String, String> {
+    let text = String::from_utf8(read_bytes(path, largest)?).map_err(|error| {
         let read = error
             .as_bytes()
             .iter()

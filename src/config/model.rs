@@ -3,9 +3,13 @@
 //! Rooms read only these types. How they were written (TOML, JSON, environment) and what was wrong with them
 //! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
 
+mod action;
 mod address;
 mod balance;
+mod condition;
 mod key;
+mod split;
+mod template;
 
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -17,9 +21,15 @@ use ipnet::IpNet;
 
 use super::secret::Secret;
 
+pub use action::{
+    Change, Content, FieldChanges, FixedAnswer, HeaderChanges, Maintenance, Redirect,
+};
 pub use address::{Address, BackendAddress, Listen};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
+pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
 pub use key::{Key, hash};
+pub use split::{Mirror, Side, Split};
+pub use template::{Piece, Template, Values, Variable};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Serialize, Clone)]
@@ -245,46 +255,26 @@ pub struct Route {
     pub host: HostMatch,
     /// Which paths match.
     pub path: PathMatch,
+    /// All that has to hold beside these.
+    pub conditions: Conditions,
     /// Where matching requests go.
     pub to: RouteTo,
+    /// Where copies of them go. Default nowhere.
+    pub mirror: Option<Mirror>,
     /// Removed from the front of the path before forwarding, with a `/` kept. Default none.
     pub strip_prefix: Option<String>,
+    /// Put in front of the path after that; starts with `/` and does not end with one. Default none.
+    pub add_prefix: Option<String>,
+    /// The whole path for the backend, instead of both. Default none.
+    pub rewrite: Option<Template>,
+    /// None: not in maintenance.
+    pub maintenance: Option<Arc<Maintenance>>,
+    /// None: header fields are not changed.
+    pub headers: Option<Arc<HeaderChanges>>,
     /// Bytes of a request body on this route; none = the server's limit.
     pub max_body: Option<u64>,
     /// Whether connections may be upgraded, to WebSocket for one (reactor engine). Default true.
     pub upgrade: bool,
-}
-
-/// Host condition of a route; always lower case, without port.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum HostMatch {
-    /// No condition.
-    Any,
-    /// This host.
-    Exact(String),
-    /// `*.example.com`: one label or more before the suffix, which is kept with its leading dot.
-    Suffix(String),
-}
-
-/// Path condition of a route.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum PathMatch {
-    /// The path starts with this; on a `/` boundary unless the prefix ends with `/`.
-    Prefix(String),
-    /// A pattern with parameters such as `/items/{service}`; the rest of the path may follow the last segment.
-    Pattern(Vec<Segment>),
-}
-
-/// One segment of a path pattern.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Segment {
-    /// This text.
-    Literal(String),
-    /// `{name}`: any one non-empty segment.
-    Parameter(String),
 }
 
 /// Where a route leads.
@@ -300,6 +290,12 @@ pub enum RouteTo {
         /// Service name and index of its upstream.
         table: Vec<(String, usize)>,
     },
+    /// To one of several upstreams, by client.
+    Split(Split),
+    /// Nowhere: the client is sent elsewhere.
+    Redirect(Redirect),
+    /// Nowhere: the answer is known.
+    Answer(Arc<FixedAnswer>),
 }
 
 /// For values that are no serde types.

@@ -183,6 +183,15 @@ impl<'a> Item<'a> {
         matches!(self.value, DeValue::String(_))
     }
 
+    /// Whether this is true or false, or may become that.
+    pub(crate) fn is_boolean(&self) -> bool {
+        match self.value {
+            DeValue::Boolean(_) => true,
+            DeValue::String(text) => text.contains("${"),
+            _ => false,
+        }
+    }
+
     /// Whether this is a number.
     pub(crate) fn is_integer(&self) -> bool {
         matches!(self.value, DeValue::Integer(_))

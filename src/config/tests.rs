@@ -517,6 +517,7 @@ fn the_shipped_file_shows_every_key() {
         for key in known {
             let shown = text.contains(&format!("{key} = "))
                 || text.contains(&format!("{table}.{key}]"))
+                || text.contains(&format!("{table}.{key}."))
                 || text.contains(&format!("[{key}]"));
             assert!(
                 shown,

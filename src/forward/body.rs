@@ -21,6 +21,8 @@ pub struct RequestBody<'a> {
     kept: Vec<u8>,
     position: usize,
     is_lost: bool,
+    /// The source has ended.
+    is_ended: bool,
     taken: u64,
     is_at_hand: bool,
 }
@@ -35,6 +37,7 @@ impl<'a> RequestBody<'a> {
             kept: Vec::new(),
             position: 0,
             is_lost: false,
+            is_ended: false,
             taken: 0,
             is_at_hand: false,
         }
@@ -62,6 +65,16 @@ impl<'a> RequestBody<'a> {
     /// Whether it can be sent from its begin.
     pub fn is_rewindable(&self) -> bool {
         !self.is_lost
+    }
+
+    /// The body, if all of it has come and is kept.
+    pub fn into_whole(self) -> Option<Vec<u8>> {
+        let is_whole = match self.framing {
+            Framing::None => true,
+            Framing::Length(length) => self.kept.len() as u64 == length,
+            Framing::Chunked => self.is_ended,
+        };
+        (is_whole && !self.is_lost).then_some(self.kept)
     }
 
     /// Goes back to the begin.
@@ -94,6 +107,7 @@ impl Read for RequestBody<'_> {
         }
         let count = self.source.read(buffer)?;
         self.taken += count as u64;
+        self.is_ended |= count == 0 && !buffer.is_empty();
         if self.taken > self.limit {
             self.is_lost = true;
             return Err(BodyFault::TooBig.into_io());
@@ -193,6 +207,33 @@ mod tests {
         assert!(body.is_rewindable());
         io::copy(&mut body, &mut io::sink()).unwrap();
         assert!(!body.is_rewindable());
+    }
+
+    #[test]
+    fn only_whole_bodies_can_be_had_as_a_whole() {
+        let whole = |data: &[u8], framing, read: usize| {
+            let mut source = data;
+            let mut body = RequestBody::new(&mut source, framing, u64::MAX);
+            let count = io::copy(&mut (&mut body).take(read as u64), &mut io::sink());
+            assert_eq!(count.unwrap(), data.len().min(read) as u64);
+            body.into_whole()
+        };
+        assert_eq!(whole(b"", Framing::None, 0), Some(Vec::new()));
+        assert_eq!(
+            whole(b"hello", Framing::Length(5), 5),
+            Some(b"hello".to_vec())
+        );
+        assert_eq!(whole(b"hello", Framing::Length(5), 4), None);
+        // Without a length only the end says that it was all.
+        assert_eq!(whole(b"hello", Framing::Chunked, 5), None);
+        assert_eq!(
+            whole(b"hello", Framing::Chunked, 6),
+            Some(b"hello".to_vec())
+        );
+        let large = vec![b'x'; KEPT + 1];
+        let length = Framing::Length(large.len() as u64);
+        assert_eq!(whole(&large, length, large.len()), None);
+        assert_eq!(whole(&large, Framing::Chunked, large.len() + 1), None);
     }
 
     #[test]

@@ -126,7 +126,12 @@ impl Call {
     pub(super) fn new(lease: &Lease, outbound: &Outbound, manner: Manner) -> Arc<Call> {
         let backend = Arc::clone(lease.backend());
         let head = outbound.head(&backend.authority);
-        Call::over(backend, lease.upstream().settings.timeouts, head, manner)
+        let timeouts = lease.upstream().settings.timeouts;
+        let timeouts = UpstreamTimeouts {
+            total: outbound.total(timeouts.total),
+            ..timeouts
+        };
+        Call::over(backend, timeouts, head, manner)
     }
 
     fn over(

@@ -7,6 +7,7 @@ mod attempt;
 mod body;
 mod buffers;
 mod call;
+mod changes;
 mod connector;
 mod hedge;
 mod launch;
@@ -88,7 +89,7 @@ pub struct Attempt {
     pub ejected: Option<Ejected>,
 }
 
-/// Sends the request to one lease after another. Every attempt is added to `attempts`, also when the result is an error. When
+/// Sends the request to one lease after another, of its own upstream first and then from `elsewhere`. Every attempt is added to `attempts`, also when the result is an error. When
 /// it is `launched` already, that is the first attempt.
 ///
 /// # Errors
@@ -99,6 +100,7 @@ pub fn send(
     body: &mut RequestBody<'_>,
     launched: Option<Launched>,
     leases: &mut dyn Iterator<Item = Lease>,
+    elsewhere: &mut dyn Iterator<Item = Lease>,
     attempts: &mut Attempts,
 ) -> Result<Forwarded, GaveUp> {
     let (mut lease, mut begun) = match launched {
@@ -106,7 +108,10 @@ pub fn send(
             launched.call.resume(launched.connection, launched.since);
             (launched.lease, Some((launched.since, launched.call)))
         }
-        None => (leases.next().ok_or(NO_BACKEND)?, None),
+        None => {
+            let first = leases.next().or_else(|| elsewhere.next());
+            (first.ok_or(NO_BACKEND)?, None)
+        }
     };
     let mut retries = 0;
     let mut is_fresh = false;
@@ -138,7 +143,7 @@ pub fn send(
         match next {
             Next::FreshConnection => is_fresh = true,
             Next::OtherBackend if retries < lease.upstream().settings.retry.attempts => {
-                let Some(other) = retry(&lease, leases) else {
+                let Some(other) = retry(&lease, leases).or_else(|| elsewhere.next()) else {
                     return Err(GaveUp { cause });
                 };
                 lease = other;
@@ -151,7 +156,8 @@ pub fn send(
     }
 }
 
-/// Where it is tried again, if there is another backend, and the upstream's budget allows for it.
+/// Where in its upstream it is tried again, if there is another backend, and the upstream's budget allows for it. Other
+/// upstreams do not suffer from what this one has too much of: no budget keeps a request from them.
 fn retry(failed: &Lease, leases: &mut dyn Iterator<Item = Lease>) -> Option<Lease> {
     if failed.upstream().withdraw_retry(Instant::now()) {
         return leases.next();

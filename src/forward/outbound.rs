@@ -5,18 +5,22 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 
-use crate::message::forwarded::{self, Hop, OWNED};
+use crate::config::model::Change;
+use crate::message::forwarded::{self, Hop};
 use crate::message::framing::Framing;
 use crate::message::head::RequestHead;
 
-/// Bytes of a head that the fields of [`OWNED`] and the framing take, and a bit.
+use super::changes;
+
+/// Bytes of a head that the fields of [`forwarded::OWNED`] and the framing take, and a bit.
 const ADDED: usize = 512;
 
 /// A request toward a backend, but for the host of a request that named none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outbound {
     method: Method,
     framing: Framing,
@@ -26,12 +30,21 @@ pub struct Outbound {
     head: Arc<Vec<u8>>,
     /// Where the backend's name has to go.
     host_at: Option<usize>,
+    /// One attempt may take no longer, whatever the upstream's `total` says.
+    limit: Option<Duration>,
 }
 
 impl Outbound {
     /// The request that `head` asks for, with `path` in place of its path. With `upgrade`, a request that
-    /// [`RequestHead::asks_for_upgrade`] does so toward the backend too, over a connection of its own.
-    pub fn prepare(head: &RequestHead, path: &str, hop: Hop<'_>, upgrade: bool) -> Outbound {
+    /// [`RequestHead::asks_for_upgrade`] does so toward the backend too, over a connection of its own. `change`: what the
+    /// route does to its fields.
+    pub fn prepare(
+        head: &RequestHead,
+        path: &str,
+        hop: Hop<'_>,
+        upgrade: bool,
+        change: Option<&Change<'_>>,
+    ) -> Outbound {
         let framing = framing(head);
         let is_upgrade = upgrade && head.asks_for_upgrade();
         let mut out = Vec::with_capacity(
@@ -46,17 +59,10 @@ impl Outbound {
         ] {
             out.extend_from_slice(part.as_bytes());
         }
-        let host_at = match head.host() {
-            "" => Some(out.len()),
-            host => {
-                write_field(&mut out, "Host", host.as_bytes());
-                None
-            }
-        };
+        let host_at = write_host(head, change, &mut out);
         for (name, value) in head.fields.end_to_end() {
-            let is_ours = name.eq_ignore_ascii_case("host")
-                || OWNED.iter().any(|own| is_same_variable(name, own));
-            if !is_ours {
+            let is_ours = name.eq_ignore_ascii_case("host") || forwarded::is_owned(name);
+            if !is_ours && !changes::drops(change, name) {
                 write_field(&mut out, name, value);
             }
         }
@@ -65,7 +71,9 @@ impl Outbound {
             let protocols: Vec<&[u8]> = head.upgrades().collect();
             write_field(&mut out, "Upgrade", &protocols.join(b", ".as_slice()));
         }
+        let ours = out.len();
         forwarded::write_fields(head, hop, &mut out);
+        changes::write(change, ours, &mut out);
         match framing {
             Framing::None => (),
             Framing::Length(length) => {
@@ -82,6 +90,24 @@ impl Outbound {
             is_upgrade,
             head: Arc::new(out),
             host_at,
+            limit: None,
+        }
+    }
+
+    /// The same, but no attempt takes longer than `limit`, even where the upstream allows more.
+    #[must_use]
+    pub fn bounded(self, limit: Duration) -> Outbound {
+        Outbound {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// How long one attempt may take, of an upstream that allows `total`.
+    pub(super) fn total(&self, total: Option<Duration>) -> Option<Duration> {
+        match (self.limit, total) {
+            (Some(limit), Some(total)) => Some(limit.min(total)),
+            (limit, total) => limit.or(total),
         }
     }
 
@@ -119,22 +145,26 @@ impl Outbound {
     }
 }
 
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
+/// Writes the Host; where there is none, says where the backend's name has to go.
+fn write_host(head: &RequestHead, change: Option<&Change<'_>>, out: &mut Vec<u8>) -> Option<usize> {
+    if let Some(host) = changes::host(change) {
+        write_field(out, "Host", &host);
+        return None;
+    }
+    match head.host() {
+        "" => Some(out.len()),
+        host => {
+            write_field(out, "Host", host.as_bytes());
+            None
+        }
     }
 }
 
-/// Whether a CGI-like backend would take both names for the same variable: it turns `-` into `_`.
-fn is_same_variable(name: &str, own: &str) -> bool {
-    let fold = |byte: u8| {
-        if byte == b'_' {
-            b'-'
-        } else {
-            byte.to_ascii_lowercase()
-        }
-    };
-    name.len() == own.len() && name.bytes().map(fold).eq(own.bytes().map(fold))
+/// Writes one line of a head.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 /// The incoming framing; but methods that mean something with a body say so when there is none (RFC 9110 section 8.6).
@@ -186,7 +216,7 @@ mod tests {
             request_id: "id",
         };
         let path = head.target.path().to_owned();
-        Outbound::prepare(&head, &path, hop, upgrade)
+        Outbound::prepare(&head, &path, hop, upgrade, None)
     }
 
     #[test]
@@ -212,6 +242,20 @@ mod tests {
              X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Forwarded-Port: 80\r\nX-Real-IP: 192.0.2.1\r\n\
              Forwarded: for=192.0.2.1;host=\"h\";proto=http\r\nVia: 1.1 tollgate\r\nX-Request-ID: id\r\n\r\n";
         assert_eq!(head, expected);
+    }
+
+    #[test]
+    fn the_shorter_limit_counts() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let free = prepare(Method::GET, "/", &[], Framing::None, false);
+        assert_eq!(
+            (free.total(None), free.total(seconds(5))),
+            (None, seconds(5))
+        );
+        let bounded = free.bounded(Duration::from_secs(30));
+        for (total, expected) in [(None, 30), (seconds(5), 5), (seconds(60), 30)] {
+            assert_eq!(bounded.total(total), seconds(expected));
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Scripted {
             local_port: 80,
             request_id: "id",
         };
-        let outbound = Outbound::prepare(&head, "/", hop, request.upgrade);
+        let outbound = Outbound::prepare(&head, "/", hop, request.upgrade, None);
         let mut source = request.body.as_bytes();
         let mut body = RequestBody::new(&mut source, outbound.framing(), 1 << 20).at_hand(true);
         let mut leases = std::iter::repeat_with(|| lease(&self.upstream).unwrap());
@@ -106,6 +106,7 @@ impl Scripted {
             &mut body,
             None,
             &mut leases,
+            &mut std::iter::empty(),
             &mut attempts,
         );
         (result, attempts)
@@ -526,7 +527,7 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
         framing: Framing::Length(1 << 30),
         ..head
     };
-    let outbound = Outbound::prepare(&head, "/", hop, false);
+    let outbound = Outbound::prepare(&head, "/", hop, false, None);
     let mut source = io::repeat(b'x');
     let mut body = RequestBody::new(&mut source, outbound.framing(), u64::MAX);
     let mut leases = lease(&backend.upstream).into_iter();
@@ -536,6 +537,7 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
         &mut body,
         None,
         &mut leases,
+        &mut std::iter::empty(),
         &mut Attempts::new(),
     );
     assert_eq!(result.err().unwrap().cause, Cause::BadResponse);

@@ -77,6 +77,36 @@ impl Client {
             request_id,
         }
     }
+
+    /// What the client itself used: `https` when a trusted peer says so, else `http`.
+    pub fn scheme(&self, fields: &Fields) -> &'static str {
+        let said = fields
+            .get_str("x-forwarded-proto")
+            .filter(|_| self.is_peer_trusted);
+        if said.is_some_and(|said| said.eq_ignore_ascii_case("https")) {
+            "https"
+        } else {
+            "http"
+        }
+    }
+}
+
+/// Whether a field of this name is one of [`OWNED`]; also with `_` for `-`, because a CGI-like backend would take both names for
+/// the same variable.
+pub fn is_owned(name: &str) -> bool {
+    OWNED.iter().any(|own| is_same_variable(name, own))
+}
+
+/// Whether a CGI-like backend would take both names for the same variable: it turns `-` into `_`.
+pub fn is_same_variable(name: &str, other: &str) -> bool {
+    let fold = |byte: u8| {
+        if byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
+    name.len() == other.len() && name.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 /// An address as it stands in X-Forwarded-For: bare, or with brackets and port.
@@ -270,6 +300,15 @@ mod tests {
         assert_eq!(identify("a-B_9."), Some("a-B_9.".into()));
         assert_eq!(identify("a b"), None);
         assert_eq!(identify(&"x".repeat(129)), None);
+    }
+
+    #[test]
+    fn only_a_trusted_peer_says_what_the_client_used() {
+        let fields = fields(&[("X-Forwarded-Proto", "HTTPS")]);
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let scheme = |peer| Client::identify(ip(peer), &fields, &trusted).scheme(&fields);
+        assert_eq!((scheme("10.0.0.1"), scheme("9.9.9.9")), ("https", "http"));
+        assert!(is_owned("x_real-ip") && !is_owned("x-real"));
     }
 
     #[test]

@@ -52,11 +52,16 @@ impl RequestHead {
 
     /// The value of the first cookie of this name (RFC 6265 section 5.4).
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
+        self.cookies(name).next()
+    }
+
+    /// The values of all cookies of this name.
+    pub fn cookies<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let pairs = self
             .fields
             .all("cookie")
             .flat_map(|line| line.split(|byte| *byte == b';'));
-        pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
+        pairs.map(<[u8]>::trim_ascii).filter_map(move |pair| {
             let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
             Some(value)
         })

@@ -1,5 +1,6 @@
 //! tollgate's own answers: JSON, HTML or text, by what the client accepts. JSON when it does not care.
 
+use http::Method;
 use serde_json::json;
 
 use crate::error::Cause;
@@ -17,6 +18,8 @@ pub struct Page<'a> {
     pub cause: Cause,
     /// More than the cause's own sentence; empty: that one.
     pub message: &'a str,
+    /// With [`Cause::Method`], for `Allow` (RFC 9110 section 15.5.6); empty: all that are not refused everywhere.
+    pub allow: &'a [Method],
     /// So that a person can quote it and an operator find it.
     pub request_id: &'a str,
 }
@@ -51,10 +54,17 @@ pub fn refusal(page: Page<'_>, request: &Fields, close: bool) -> (ResponseHead, 
         head.fields.append("Retry-After", RETRY_AFTER);
     }
     if page.cause == Cause::Method {
-        head.fields
-            .append("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        head.fields.append("Allow", allowed(page.allow));
     }
     (head, render(page, format))
+}
+
+fn allowed(methods: &[Method]) -> String {
+    if methods.is_empty() {
+        return "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS".to_owned();
+    }
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    names.join(", ")
 }
 
 /// The first of our formats in `Accept` that the client takes; quality values other than 0 are not weighed.
@@ -146,6 +156,7 @@ mod tests {
         let page = Page {
             cause: Cause::NoRoute,
             message,
+            allow: &[],
             request_id: "id1",
         };
         let (head, body) = refusal(page, &fields, false);
@@ -187,6 +198,7 @@ mod tests {
         let page = Page {
             cause: Cause::Overloaded,
             message: "",
+            allow: &[],
             request_id: "",
         };
         let (head, _) = refusal(page, &Fields::new(), true);
@@ -195,5 +207,21 @@ mod tests {
             head.fields.get_str("proxy-status"),
             Some("tollgate; error=connection_limit_reached; details=\"overloaded\"")
         );
+    }
+
+    #[test]
+    fn a_refused_method_is_told_which_are_allowed() {
+        let allow = |allow: &[Method]| {
+            let page = Page {
+                cause: Cause::Method,
+                message: "",
+                allow,
+                request_id: "",
+            };
+            let (head, _) = refusal(page, &Fields::new(), false);
+            head.fields.get_str("allow").unwrap().to_owned()
+        };
+        assert_eq!(allow(&[Method::GET, Method::POST]), "GET, POST");
+        assert!(allow(&[]).starts_with("GET, HEAD, POST, "));
     }
 }

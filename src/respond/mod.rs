@@ -14,7 +14,7 @@ use crate::exchange::{Exchange, ResponseWriter};
 use crate::message::head::{Answer, BodyLength, ResponseHead};
 
 pub use error_page::{Page, refusal};
-pub use headers::decorate;
+pub use headers::{change, decorate};
 
 /// Bytes copied at a time. Large enough that a fast backend costs few system calls, small enough for many workers.
 const COPY_BUFFER: usize = 64 * 1024;

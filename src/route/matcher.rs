@@ -1,39 +1,97 @@
-//! Matching one route: its host condition, then its path condition. Pure string work.
+//! Matching one route: host, path, then the other conditions, the method last. No I/O, no state.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
-use crate::config::model::{HostMatch, PathMatch, Route, Segment};
-use crate::message::target::split_port;
+use ipnet::IpNet;
+
+use crate::config::model::{HostMatch, NamedValue, PathMatch, Route, Segment};
+
+use super::request::Request;
+use super::value::is_like;
 
 /// The first condition of a route that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Miss<'a> {
     /// Its host condition.
     Host,
     /// Its path condition.
     Path,
+    /// The client is somewhere else.
+    ClientIp,
+    /// This header field.
+    Header(Cow<'a, NamedValue>),
+    /// This parameter of the query.
+    Query(Cow<'a, NamedValue>),
+    /// This cookie.
+    Cookie(Cow<'a, NamedValue>),
+    /// Its methods, and nothing else: all other conditions hold.
+    Method,
 }
 
-/// `host` without port and without the root dot, in lower case.
-pub(super) fn canonical_host(host: &str) -> Cow<'_, str> {
-    let name = split_port(host).0;
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        name.to_ascii_lowercase().into()
-    } else {
-        name.into()
+impl Miss<'_> {
+    /// The same, for later.
+    pub fn into_owned(self) -> Miss<'static> {
+        let owned = |value: Cow<'_, NamedValue>| Cow::Owned(value.into_owned());
+        match self {
+            Miss::Host => Miss::Host,
+            Miss::Path => Miss::Path,
+            Miss::ClientIp => Miss::ClientIp,
+            Miss::Header(value) => Miss::Header(owned(value)),
+            Miss::Query(value) => Miss::Query(owned(value)),
+            Miss::Cookie(value) => Miss::Cookie(owned(value)),
+            Miss::Method => Miss::Method,
+        }
     }
 }
 
 /// What `route` has against a request; `None`: it matches.
-pub(super) fn miss(route: &Route, host: &str, path: &str) -> Option<Miss> {
-    if !host_matches(&route.host, host) {
-        Some(Miss::Host)
-    } else if !path_matches(&route.path, path) {
-        Some(Miss::Path)
-    } else {
-        None
+pub(super) fn miss<'a>(route: &'a Route, request: &Request<'_>) -> Option<Miss<'a>> {
+    if !host_matches(&route.host, request.host()) {
+        return Some(Miss::Host);
     }
+    if !path_matches(&route.path, request.path()) {
+        return Some(Miss::Path);
+    }
+    let conditions = &route.conditions;
+    if !is_within(&conditions.client_ip, request.client_ip()) {
+        return Some(Miss::ClientIp);
+    }
+    let head = request.head();
+    let miss = first_miss(&conditions.headers, |wanted| {
+        let mut values = head.fields.all(&wanted.name);
+        values.any(|value| is_like(&wanted.value, value))
+    })
+    .map(Miss::Header)
+    .or_else(|| {
+        let holds = |wanted: &NamedValue| request.has_parameter(wanted);
+        first_miss(&conditions.query, holds).map(Miss::Query)
+    })
+    .or_else(|| {
+        let holds = |wanted: &NamedValue| {
+            let mut values = head.cookies(&wanted.name);
+            values.any(|value| is_like(&wanted.value, value))
+        };
+        first_miss(&conditions.cookies, holds).map(Miss::Cookie)
+    });
+    // Last, since a request that misses by nothing else is told which methods there are.
+    miss.or_else(|| {
+        let methods = &conditions.methods;
+        let fits = methods.is_empty() || methods.contains(&head.method);
+        (!fits).then_some(Miss::Method)
+    })
+}
+
+fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
+}
+
+fn first_miss(
+    conditions: &[NamedValue],
+    holds: impl Fn(&NamedValue) -> bool,
+) -> Option<Cow<'_, NamedValue>> {
+    let missed = conditions.iter().find(|condition| !holds(condition));
+    missed.map(Cow::Borrowed)
 }
 
 fn host_matches(condition: &HostMatch, host: &str) -> bool {
@@ -48,6 +106,7 @@ fn host_matches(condition: &HostMatch, host: &str) -> bool {
 
 fn path_matches(condition: &PathMatch, path: &str) -> bool {
     match condition {
+        PathMatch::Exact(wanted) => wanted == path,
         PathMatch::Prefix(prefix) => path
             .strip_prefix(prefix.as_str())
             .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')),

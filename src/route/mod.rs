@@ -1,13 +1,24 @@
-//! Which route a request takes: host and path against a table that is sorted once, when the configuration is loaded.
+//! Which route a request takes: its conditions against a table that is sorted once, when the configuration is loaded.
 //!
-//! Precedence: an exact host beats `*.suffix` (longer suffix first), which beats any host; within one host condition
-//! the longer literal path wins, then the order written. Nothing here knows what is behind a route.
+//! Precedence: an exact host beats `*.suffix` (longer suffix first), which beats any host; then an exact path beats all
+//! others, and of those the longer literal path wins; then the route with more of the other conditions, where a method and
+//! client addresses count once each, and every header, query parameter and cookie; then the order written. Nothing here
+//! knows what is behind a route.
 
 mod matcher;
+mod request;
+mod rewrite;
+mod value;
 
-use crate::config::model::{HostMatch, PathMatch, Route, RouteTo};
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::config::model::{FixedAnswer, HostMatch, PathMatch, Redirect, Route, RouteTo, Split};
 
 pub use matcher::Miss;
+pub use request::Request;
+pub use rewrite::{backend_path, location};
 
 /// All routes in order of precedence.
 #[derive(Debug)]
@@ -26,11 +37,24 @@ pub struct Found<'a> {
     pub to: Destination<'a>,
 }
 
+/// No route takes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFound {
+    /// Methods that there are routes for, were it not for the request's own; each once, sorted.
+    pub methods: Vec<Method>,
+}
+
 /// Where a found route leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination<'a> {
     /// The upstream with this index.
     Upstream(usize),
+    /// One of the sides of this, by client.
+    Split(&'a Split),
+    /// Somewhere else.
+    Redirect(&'a Redirect),
+    /// Nowhere: this is the answer.
+    Answer(&'a Arc<FixedAnswer>),
     /// A path parameter named a service that is not in the route's table.
     UnknownService(&'a str),
 }
@@ -50,36 +74,47 @@ impl RouteTable {
         }
     }
 
-    /// The best route for this host (a port is ignored) and path. `tried` hears of every route that was looked at, best
-    /// first, with the first condition that failed.
+    /// The best route for this request. `tried` hears of every route that was looked at, best first, with the first condition
+    /// that failed.
+    ///
+    /// # Errors
+    /// When there is none; with the methods for which there would be one.
     pub fn find<'a>(
         &'a self,
-        host: &str,
-        path: &'a str,
-        mut tried: impl FnMut(&Route, Option<Miss>),
-    ) -> Option<Found<'a>> {
-        let host = matcher::canonical_host(host);
+        request: &Request<'a>,
+        mut tried: impl FnMut(&Route, Option<&Miss<'_>>),
+    ) -> Result<Found<'a>, NotFound> {
+        let mut methods = Vec::new();
         for route in self
             .order
             .iter()
             .filter_map(|index| self.routes.get(*index))
         {
-            let miss = matcher::miss(route, &host, path);
-            tried(route, miss);
-            if miss.is_none() {
-                return Some(Found {
-                    route,
-                    to: destination(route, path),
-                });
+            let miss = matcher::miss(route, request);
+            tried(route, miss.as_ref());
+            match miss {
+                None => {
+                    return Ok(Found {
+                        route,
+                        to: destination(route, request.path()),
+                    });
+                }
+                Some(Miss::Method) => methods.extend_from_slice(&route.conditions.methods),
+                Some(_) => (),
             }
         }
-        None
+        methods.sort_unstable_by(|one: &Method, other| one.as_str().cmp(other.as_str()));
+        methods.dedup();
+        Err(NotFound { methods })
     }
 }
 
-fn destination<'a>(route: &Route, path: &'a str) -> Destination<'a> {
+fn destination<'a>(route: &'a Route, path: &'a str) -> Destination<'a> {
     match &route.to {
         RouteTo::Upstream(index) => Destination::Upstream(*index),
+        RouteTo::Split(split) => Destination::Split(split),
+        RouteTo::Redirect(redirect) => Destination::Redirect(redirect),
+        RouteTo::Answer(answer) => Destination::Answer(answer),
         RouteTo::Services { parameter, table } => {
             let service = matcher::parameter(&route.path, parameter, path).unwrap_or_default();
             let index = table
@@ -91,28 +126,20 @@ fn destination<'a>(route: &Route, path: &'a str) -> Destination<'a> {
     }
 }
 
-/// Larger is better: kind of host condition, its length, length of the literal path.
-fn rank(route: &Route) -> (u8, usize, usize) {
+/// Larger is better: kind of host condition, its length, whether the path is exact, length of the literal path, number of
+/// other conditions.
+fn rank(route: &Route) -> (u8, usize, bool, usize, usize) {
     let (kind, length) = match &route.host {
         HostMatch::Exact(host) => (2, host.len()),
         HostMatch::Suffix(suffix) => (1, suffix.len()),
         HostMatch::Any => (0, 0),
     };
-    let path = match &route.path {
-        PathMatch::Prefix(prefix) => prefix.len(),
-        PathMatch::Pattern(segments) => matcher::literal_length(segments),
+    let (is_exact, path) = match &route.path {
+        PathMatch::Exact(path) => (true, path.len()),
+        PathMatch::Prefix(prefix) => (false, prefix.len()),
+        PathMatch::Pattern(segments) => (false, matcher::literal_length(segments)),
     };
-    (kind, length, path)
-}
-
-/// The path a backend is asked for: `prefix` is taken off `path`, a leading `/` stays.
-pub fn strip_prefix<'a>(path: &'a str, prefix: &str) -> std::borrow::Cow<'a, str> {
-    match path.strip_prefix(prefix) {
-        Some("") => "/".into(),
-        Some(rest) if rest.starts_with('/') => rest.into(),
-        Some(rest) => format!("/{rest}").into(),
-        None => path.into(),
-    }
+    (kind, length, is_exact, path, route.conditions.count())
 }
 
 #[cfg(test)]

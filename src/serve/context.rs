@@ -11,14 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 use http::Method;
 
 use crate::clock::unix_millis;
+use crate::config::model::{Change, HeaderChanges, Values};
 use crate::drain::{Drain, FlightGuard, Label};
 use crate::error::Cause;
 use crate::exchange::{Exchange, Peer};
 use crate::forward::Attempts;
 use crate::logging::access::{self, AccessRecord};
+use crate::message::fields::Fields;
 use crate::message::forwarded::{Client, Hop};
 use crate::message::head::RequestHead;
-use crate::respond::{Break, End};
+use crate::respond::{self, Break, End};
 use crate::upstream::breaker::Ejected;
 
 use super::snapshot::Snapshot;
@@ -32,6 +34,8 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) close: bool,
     pub(super) route: Option<Arc<str>>,
+    /// What the route changes in heads.
+    pub(super) headers: Option<Arc<HeaderChanges>>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) backend: Option<Arc<str>>,
     pub(super) attempts: Attempts,
@@ -116,6 +120,7 @@ impl Context {
             client,
             close: false,
             route: None,
+            headers: None,
             upstream: None,
             backend: None,
             attempts: Attempts::new(),
@@ -157,6 +162,29 @@ impl Context {
             client: &self.client,
             local_port: self.peer.local.port(),
             request_id: &self.request_id,
+        }
+    }
+
+    /// What the route changes in heads, with what is known by now.
+    pub(super) fn change<'a>(&'a self, request: &'a RequestHead) -> Option<Change<'a>> {
+        let name = |name: &'a Option<Arc<str>>| name.as_deref().unwrap_or_default();
+        Some(Change {
+            changes: self.headers.as_deref()?,
+            values: Values {
+                request_id: &self.request_id,
+                route: name(&self.route),
+                upstream: name(&self.upstream),
+                backend: name(&self.backend),
+                ..Values::of(request, &self.client)
+            },
+        })
+    }
+
+    /// Adds to an answer what every answer gets, `X-Backend-Server` when there is something to show, and what the route wants.
+    pub(super) fn decorate(&self, request: &RequestHead, fields: &mut Fields, shown: Option<&str>) {
+        respond::decorate(fields, &self.request_id, shown);
+        if let Some(change) = self.change(request) {
+            respond::change(fields, &change);
         }
     }
 

@@ -1,4 +1,6 @@
-//! Two threads that write the answers which need no backend: refusals and health.
+//! Two threads that write the answers which need no backend: refusals, health, and what routes answer by themselves.
+//!
+//! There are two such pairs, so that large answers, which a slow client can hold up, hold up none of the others.
 //!
 //! A listener must not block, and an engine whose writes can block (tiny_http) would make it. Workers are not asked: these
 //! answers must come even when every worker waits for a backend.
@@ -22,11 +24,15 @@ use crate::respond;
 use crate::upstream::{Upstream, report};
 
 use super::context::Context;
+use super::own_answer::{self, OwnAnswer};
 use super::pass;
 
 /// Answers that may wait. Beyond that connections are closed without one.
 const WAITING: usize = 1024;
 const THREADS: usize = 2;
+/// A client that takes nothing can hold up a larger body, whatever the engine. A head and this much it cannot: every engine has
+/// 4 KiB for each client.
+const LARGE: usize = 3 * 1024;
 
 /// The threads and the way to them.
 pub(super) struct Crew {
@@ -37,10 +43,18 @@ pub(super) struct Crew {
 /// What to answer.
 pub(super) enum Reply {
     Refuse(Refusal),
+    Own(OwnAnswer),
     Health {
         kind: HealthKind,
         upstreams: Vec<Arc<Upstream>>,
     },
+}
+
+impl Reply {
+    /// Whether sending it may have to wait for the client, so that nobody else should wait behind it.
+    pub(super) fn is_large(&self) -> bool {
+        matches!(self, Reply::Own(answer) if answer.configured_length() > LARGE)
+    }
 }
 
 struct Task {
@@ -56,23 +70,22 @@ impl Task {
 }
 
 impl Crew {
-    pub(super) fn start() -> io::Result<Crew> {
+    /// Starts the threads; `name` is what they are called.
+    pub(super) fn start(name: &str) -> io::Result<Crew> {
         let (sender, tasks) = bounded::<Task>(WAITING);
         let mut threads = Vec::with_capacity(THREADS);
         for number in 0..THREADS {
             let tasks = tasks.clone();
+            let name = format!("{name}-{number}");
+            let own_name = name.clone();
             let work = move || {
                 for task in tasks {
                     if catch_unwind(AssertUnwindSafe(|| task.answer())).is_err() {
-                        log::error!("answer-{number} panicked on an answer; it goes on");
+                        log::error!("{own_name} panicked on an answer; it goes on");
                     }
                 }
             };
-            threads.push(
-                thread::Builder::new()
-                    .name(format!("answer-{number}"))
-                    .spawn(work)?,
-            );
+            threads.push(thread::Builder::new().name(name).spawn(work)?);
         }
         Ok(Crew {
             sender: Mutex::new(Some(sender)),
@@ -110,6 +123,7 @@ impl Crew {
 pub(super) fn answer(exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
     match reply {
         Reply::Refuse(refusal) => pass::refuse(exchange, context, &refusal),
+        Reply::Own(answer) => own_answer::send(exchange, context, &answer),
         Reply::Health { kind, upstreams } => {
             let (is_good, body) = match kind {
                 HealthKind::Process => (true, json!({ "status": "ok" })),

@@ -5,14 +5,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::admit::{self, Refusal};
-use crate::config::model::HealthKind;
+use crate::config::model::{HeaderChanges, HealthKind, Mirror, Route};
 use crate::drain::Phase;
 use crate::error::Cause;
+use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
-use crate::route::{self, Destination, Found};
+use crate::route::{self, Destination, Found, Miss};
 
+use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
+use super::split;
 use super::trace::{Step, Trace};
 
 /// What is to become of a request.
@@ -20,6 +25,8 @@ use super::trace::{Step, Trace};
 pub struct Decision {
     /// Name of the route that was found, also when the request is refused after that.
     pub route: Option<Arc<str>>,
+    /// What that route changes in heads.
+    pub headers: Option<Arc<HeaderChanges>>,
     /// What happens now.
     pub verdict: Verdict,
 }
@@ -31,6 +38,8 @@ pub enum Verdict {
     Refuse(Refusal),
     /// A health endpoint, answered by us.
     Health(HealthKind),
+    /// The route answers by itself.
+    Own(OwnAnswer),
     /// A worker asks a backend.
     Forward(Plan),
 }
@@ -46,11 +55,18 @@ pub struct Plan {
     pub max_body: u64,
     /// Whether the connection may be upgraded, should the client ask for it.
     pub upgrade: bool,
+    /// The upstream that the client would have gone to, had it a usable backend.
+    pub instead_of: Option<usize>,
+    /// Upstreams to try when those of `upstream` fail, best first: the other sides of a split.
+    pub others: SmallVec<[usize; 2]>,
+    /// Where copies go.
+    pub mirror: Option<Mirror>,
 }
 
-/// Decides about `head`.
+/// Decides about `head`, which `client` has sent.
 pub fn decide(
     head: &RequestHead,
+    client: &Client,
     snapshot: &Snapshot,
     phase: Phase,
     now: Instant,
@@ -59,9 +75,10 @@ pub fn decide(
     match before_route(head, snapshot, phase, trace) {
         Some(verdict) => Decision {
             route: None,
+            headers: None,
             verdict,
         },
-        None => by_route(head, snapshot, now, trace),
+        None => by_route(head, client, snapshot, now, trace),
     }
 }
 
@@ -93,57 +110,105 @@ fn before_route(
 
 fn by_route(
     head: &RequestHead,
+    client: &Client,
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
-    let path = routed_path(head);
-    let tried = |route: &crate::config::model::Route, miss| {
+    let request = route::Request::new(head, client.ip);
+    let tried = |route: &Route, miss: Option<&Miss<'_>>| {
         trace.step(|| Step::Route {
             name: route.name.to_string(),
-            miss,
+            miss: miss.cloned().map(Miss::into_owned),
         });
     };
-    let Some(found) = snapshot.routes.find(head.host(), path, tried) else {
-        return Decision {
-            route: None,
-            verdict: Verdict::Refuse(Refusal::new(Cause::NoRoute)),
-        };
+    let found = match snapshot.routes.find(&request, tried) {
+        Ok(found) => found,
+        Err(not_found) => {
+            let refusal = match not_found.methods {
+                methods if methods.is_empty() => Refusal::new(Cause::NoRoute),
+                methods => admit::no_such_method(methods),
+            };
+            return Decision {
+                route: None,
+                headers: None,
+                verdict: Verdict::Refuse(refusal),
+            };
+        }
     };
-    let verdict = match to_upstream(head, &found, snapshot, now, trace) {
-        Ok(plan) => Verdict::Forward(plan),
-        Err(refusal) => Verdict::Refuse(refusal),
-    };
+    let own = own_answer(head, client, &found, trace);
+    let verdict =
+        own.unwrap_or_else(
+            || match to_upstream(head, client, &found, snapshot, now, trace) {
+                Ok(plan) => Verdict::Forward(plan),
+                Err(refusal) => Verdict::Refuse(refusal),
+            },
+        );
     Decision {
         route: Some(found.route.name.clone()),
+        headers: found.route.headers.clone(),
         verdict,
     }
 }
 
-/// The path that routes see: `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
-fn routed_path(head: &RequestHead) -> &str {
-    if head.target.is_asterisk() {
-        "/"
-    } else {
-        head.target.path()
+/// What the route answers without a backend; `None`: it is forwarded.
+fn own_answer(
+    head: &RequestHead,
+    client: &Client,
+    found: &Found<'_>,
+    trace: &mut impl Trace,
+) -> Option<Verdict> {
+    let route: &Route = found.route;
+    if let Some(maintenance) = &route.maintenance {
+        let lets_through = maintenance.lets_through(client.ip);
+        trace.step(|| Step::Maintenance {
+            client: client.ip,
+            lets_through,
+        });
+        if !lets_through {
+            let answer = OwnAnswer::Maintenance(Arc::clone(maintenance));
+            return Some(Verdict::Own(answer));
+        }
+    }
+    match found.to {
+        Destination::Redirect(redirect) => {
+            let Some(location) = route::location(redirect, route, head, client) else {
+                let message = "This redirect needs to know the host, and the request names none.";
+                return Some(Verdict::Refuse(Refusal::with(Cause::BadRequest, message)));
+            };
+            let status = redirect.status;
+            Some(Verdict::Own(OwnAnswer::Redirect { status, location }))
+        }
+        Destination::Answer(fixed) => Some(Verdict::Own(OwnAnswer::Fixed(Arc::clone(fixed)))),
+        _ => None,
     }
 }
 
 fn to_upstream(
     head: &RequestHead,
+    client: &Client,
     found: &Found<'_>,
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
 ) -> Result<Plan, Refusal> {
+    let (mut instead_of, mut others) = (None, SmallVec::new());
     let upstream = match found.to {
         Destination::Upstream(index) => index,
+        Destination::Split(split) => {
+            let side = split::choose(split, head, client.ip, snapshot, now, trace);
+            (instead_of, others) = (side.instead_of, side.others);
+            side.upstream
+        }
         Destination::UnknownService(name) => {
             trace.step(|| Step::UnknownService(name.to_owned()));
             return Err(Refusal::with(
                 Cause::NoRoute,
                 format!("Service '{name}' not found"),
             ));
+        }
+        Destination::Redirect(_) | Destination::Answer(_) => {
+            return Err(Refusal::new(Cause::Internal));
         }
     };
     let max_body = found
@@ -157,25 +222,32 @@ fn to_upstream(
     });
     fits?;
     check_candidates(snapshot, upstream, now, trace)?;
+    let mirror = found.route.mirror;
+    if let Some(mirror) = mirror {
+        trace.step(|| Step::Mirror {
+            upstream: snapshot.name(mirror.upstream).to_owned(),
+            percent: mirror.percent,
+        });
+    }
     if head.target.is_asterisk() {
         return Ok(Plan {
             upstream,
             path: "*".into(),
             max_body,
             upgrade: false,
+            instead_of,
+            others,
+            mirror,
         });
     }
-    let path = head.target.path();
-    let path = found
-        .route
-        .strip_prefix
-        .as_ref()
-        .map_or(path.into(), |prefix| route::strip_prefix(path, prefix));
     Ok(Plan {
         upstream,
-        path: path.into_owned(),
+        path: route::backend_path(found.route, head, client).into_owned(),
         max_body,
         upgrade: found.route.upgrade,
+        instead_of,
+        others,
+        mirror,
     })
 }
 

@@ -10,7 +10,8 @@ use crate::upstream::Upstream;
 use crate::upstream::lease::Lease;
 use crate::upstream::watch::Watch;
 
-use super::job::{Errand, First, Job};
+use super::errand::{Errand, First};
+use super::job::Job;
 use super::pass::leave;
 
 /// When the request that has just gone out is late.

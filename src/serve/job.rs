@@ -6,16 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::admit::Refusal;
-use crate::balance::{Tried, Wish};
 use crate::error::Cause;
 use crate::exchange::Exchange;
-use crate::forward::{Launched, Outbound};
-use crate::tunnel::Place;
 use crate::upstream::Upstream;
-use crate::upstream::lease::Lease;
 
 use super::context::Context;
 use super::decide::Plan;
+use super::errand::Errand;
 use super::lobby::{Denied, Guest, Ticket};
 use super::snapshot::{Group, Snapshot};
 
@@ -35,29 +32,6 @@ pub(super) struct Job {
 pub(super) struct Decided {
     pub(super) plan: Plan,
     pub(super) snapshot: Arc<Snapshot>,
-}
-
-/// The request as the backends get it, and how far that is.
-pub(super) struct Errand {
-    pub(super) outbound: Outbound,
-    /// Kept for the tunnel that the client asks for.
-    pub(super) place: Option<Place>,
-    pub(super) first: First,
-    /// When a second attempt is to be made if the first is not answered by then, if one may be.
-    pub(super) hedge_at: Option<Instant>,
-    pub(super) wish: Wish,
-    /// Backends that have had their turn.
-    pub(super) tried: Tried,
-}
-
-/// The first attempt.
-pub(super) enum First {
-    /// It is out.
-    Launched(Launched),
-    /// It has a backend.
-    Leased(Lease),
-    /// It has none yet.
-    Nowhere,
 }
 
 impl Decided {
@@ -105,14 +79,22 @@ impl Job {
         }
     }
 
-    /// Goes on by `snapshot`, if that has its upstream too. For jobs that have no backend yet: a new one may have places.
+    /// Goes on by `snapshot`, if that has the same upstreams: a new backend may have places. For jobs that have no backend yet.
     pub(super) fn follow(&mut self, snapshot: &Arc<Snapshot>) -> Option<Arc<Upstream>> {
-        let name = Arc::clone(&self.decided.group()?.upstream.name);
-        let mut groups = snapshot.groups.iter().enumerate();
-        let (index, group) = groups.find(|(_, group)| group.upstream.name == name)?;
+        // Whoever has decided has kept places in this list.
+        let names = |snapshot: &Snapshot| {
+            snapshot
+                .groups
+                .iter()
+                .map(|group| group.upstream.name.clone())
+                .collect::<Vec<_>>()
+        };
+        if names(snapshot) != names(&self.decided.snapshot) {
+            return None;
+        }
+        let group = snapshot.groups.get(self.decided.plan.upstream)?;
         let errand = self.errand.as_mut()?;
         errand.wish = group.wish(self.exchange.head(), self.context.client.ip);
-        self.decided.plan.upstream = index;
         self.decided.snapshot = Arc::clone(snapshot);
         Some(Arc::clone(&group.upstream))
     }

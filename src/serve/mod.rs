@@ -1,17 +1,23 @@
 //! The corridor: takes exchanges from the listeners, decides about each, and brings it to a worker or to an answer.
 //!
 //! Read [`pass`] first: it is the road of one request. [`mod@decide`] is the decision, which `explain` shows; `pool` are the
-//! workers; in the `lobby` requests wait for a place at a backend; `crew` answers what needs no backend.
+//! workers; in the `lobby` requests wait for a place at a backend; `crew` answers what needs no backend; `mirror` sends copies of
+//! requests.
 
 mod context;
 mod crew;
 pub mod decide;
+mod errand;
 mod hedge;
 mod job;
 mod lobby;
+mod mirror;
+pub mod own_answer;
 mod pass;
 mod pool;
+mod seldom;
 pub mod snapshot;
+mod split;
 mod sticky;
 pub mod trace;
 mod upgrade;
@@ -38,11 +44,14 @@ use crew::{Crew, Reply};
 use decide::{Verdict, decide};
 use job::{Decided, Job};
 use lobby::{Denied, Guest, Lobby};
+use mirror::Mirrors;
 use pass::Tools;
 use pool::{Pool, Rejected};
 use snapshot::Snapshot;
+use split::Diversions;
 use trace::NoTrace;
 
+pub use mirror::Mirrored;
 pub use pool::Load;
 
 /// Everything behind the traffic listeners.
@@ -60,7 +69,10 @@ pub struct Corridor {
     /// The thread that looks after them where listeners cannot.
     watcher: Mutex<Option<JoinHandle<()>>>,
     crew: Crew,
+    /// The same for answers that slow clients can hold up.
+    pages: Crew,
     tunnels: Arc<Tunnels>,
+    mirrors: Arc<Mirrors>,
     drain: Drain,
 }
 
@@ -73,6 +85,7 @@ impl Corridor {
         let server = &snapshot.config.server;
         let limit = server.limits.tunnels;
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
+        let mirrors = Arc::new(Mirrors::new());
         let (watch, poll) = Watch::new()?;
         let lobby = Lobby::new(server.queue);
         let tools = Tools {
@@ -80,6 +93,8 @@ impl Corridor {
             tunnels: Arc::clone(&tunnels),
             watch: watch.clone(),
             lobby: Arc::clone(&lobby),
+            mirrors: Arc::clone(&mirrors),
+            diversions: Diversions::default(),
         };
         let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
@@ -93,7 +108,7 @@ impl Corridor {
                 (None, Some(thread.spawn(move || watcher.run())?))
             }
         };
-        let crew = Crew::start()?;
+        let (crew, pages) = (Crew::start("answer")?, Crew::start("page")?);
         Ok(Arc::new_cyclic(|this| Corridor {
             this: Weak::clone(this),
             fleet: Fleet::new(snapshot.upstreams()),
@@ -104,7 +119,9 @@ impl Corridor {
             sideline: Mutex::new(sideline),
             watcher: Mutex::new(thread),
             crew,
+            pages,
             tunnels,
+            mirrors,
             drain: drain.clone(),
         }))
     }
@@ -132,6 +149,11 @@ impl Corridor {
         self.pool.load()
     }
 
+    /// What became of copies of requests so far.
+    pub fn mirrored(&self) -> Mirrored {
+        self.mirrors.totals()
+    }
+
     /// Refuses what has waited for too long, for a worker or for a place at a backend, and looks whether there is a place: a
     /// backend may have come back. To be called several times a second.
     pub fn expire(&self, now: Instant) {
@@ -144,12 +166,13 @@ impl Corridor {
         self.lobby.look(now);
     }
 
-    /// Ends what is upgraded, at once: it has no end of its own that could be waited for.
-    pub fn end_tunnels(&self) {
+    /// Ends what has no end of its own that could be waited for, at once: what is upgraded, and copies that wait.
+    pub fn cut_off(&self) {
         self.tunnels.shut_down();
+        self.mirrors.stop();
     }
 
-    /// Ends the workers and the crew after what they are doing, and waits for them.
+    /// Ends the workers and the crew after what they are doing, and waits for them; for copies of requests a second at most.
     pub fn shut_down(&self) {
         for job in self.lobby.close() {
             self.refuse_guest(job, Denied::Closed);
@@ -160,7 +183,9 @@ impl Corridor {
             let _ = watcher.join();
         }
         self.crew.shut_down();
+        self.pages.shut_down();
         self.tunnels.shut_down();
+        self.mirrors.shut_down();
     }
 
     /// Gives the exchange, complete since that moment, to the workers.
@@ -221,6 +246,10 @@ impl Corridor {
     }
 
     fn reply(&self, exchange: Box<dyn Exchange>, mut context: Context, reply: Reply) {
+        if reply.is_large() {
+            // It stays in flight: a drain waits for it, and does not wait for ever.
+            return self.pages.submit(exchange, context, reply);
+        }
         if exchange.is_nonblocking() {
             return crew::answer(exchange, context, reply);
         }
@@ -244,6 +273,7 @@ impl Intake for Corridor {
         };
         let decision = decide(
             exchange.head(),
+            &context.client,
             &snapshot,
             phase,
             context.started(),
@@ -251,8 +281,10 @@ impl Intake for Corridor {
         );
         context.close = self.drain.is_draining();
         context.route = decision.route;
+        context.headers = decision.headers;
         match decision.verdict {
             Verdict::Refuse(refusal) => self.reply(exchange, context, Reply::Refuse(refusal)),
+            Verdict::Own(answer) => self.reply(exchange, context, Reply::Own(answer)),
             Verdict::Health(kind) => {
                 let upstreams = snapshot.upstreams();
                 self.reply(exchange, context, Reply::Health { kind, upstreams });

@@ -2,7 +2,6 @@
 //!
 //! decided (see [`mod@super::decide`]) → balance → forward → respond → recorded (when the context is dropped)
 
-use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,24 +13,21 @@ use crate::balance::Tried;
 use crate::drain::Drain;
 use crate::error::Cause;
 use crate::exchange::Exchange;
-use crate::forward::{self, Client, Forwarded, GaveUp, Outbound, RequestBody};
+use crate::forward::{self, Forwarded, Outbound};
 use crate::respond::{self, Break, Page};
 use crate::tunnel::Tunnels;
 use crate::upstream::watch::Watch;
 
 use super::context::{self, Context};
+use super::errand::{Errand, First, ask, wishes};
 use super::hedge;
-use super::job::{Errand, First, Job};
+use super::job::{Decided, Job};
 use super::lobby::Lobby;
+use super::mirror::{self, Mirrors};
 use super::pool::Ran;
-use super::snapshot::Group;
+use super::split::Diversions;
 use super::sticky;
 use super::upgrade::{self, Switch};
-
-thread_local! {
-    /// Each worker's own ureq agent: a shared one would cost every request a lock.
-    static CLIENT: RefCell<Option<Client>> = const { RefCell::new(None) };
-}
 
 /// What all jobs need.
 pub(super) struct Tools {
@@ -39,6 +35,8 @@ pub(super) struct Tools {
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) watch: Watch<Box<Job>>,
     pub(super) lobby: Arc<Lobby<Box<Job>>>,
+    pub(super) mirrors: Arc<Mirrors>,
+    pub(super) diversions: Diversions,
 }
 
 /// Brings one exchange to its end, or to where it has to be waited for: for a place at a backend, or for the backend's answer.
@@ -82,11 +80,19 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<(), Refusal> {
         return Err(Refusal::new(Cause::Internal));
     };
     job.context.upstream = Some(group.upstream.name.clone());
-    let plan = &job.decided.plan;
+    let Decided { plan, snapshot } = &job.decided;
+    if let Some(meant) = plan.instead_of {
+        let (to, id) = (plan.upstream, &*job.context.request_id);
+        tools.diversions.note(snapshot, meant, to, id, now);
+    }
     let place = upgrade::reserve(&*job.exchange, plan, &tools.tunnels)?;
     let head = job.exchange.head();
-    let outbound = Outbound::prepare(head, &plan.path, job.context.hop(), place.is_some());
-    let wish = group.wish(head, job.context.client.ip);
+    let context = &job.context;
+    let change = context.change(head);
+    let (path, hop) = (&plan.path, context.hop());
+    let outbound = Outbound::prepare(head, path, hop, place.is_some(), change.as_ref());
+    let client_ip = context.client.ip;
+    let wish = group.wish(head, client_ip);
     group.upstream.record_request(now);
     job.errand = Some(Errand {
         outbound,
@@ -95,24 +101,28 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<(), Refusal> {
         hedge_at: None,
         wish,
         tried: Tried::new(),
+        others: wishes(&plan.others, head, client_ip, snapshot),
+        copy: mirror::draw(plan, head, client_ip, snapshot),
     });
     Ok(())
 }
 
 /// Picks the first backend, and sends the request if that can be done without waiting. False: it has to wait, because all
-/// backends are full, or others wait already. A client that sticks to a backend waits for no others.
+/// backends are full, or others wait already. A client that sticks to a backend waits for no others, and a request that may go
+/// to another upstream does not wait at all.
 fn begin(job: &mut Job, tools: &Tools, now: Instant) -> bool {
     let is_called = job.is_called();
     let (Some(group), Some(errand)) = (job.decided.group(), &mut job.errand) else {
         return true;
     };
     let upstream = &group.upstream;
-    if !is_called && errand.wish.stick.is_none() && upstream.waiting() > 0 {
+    let may_wait = errand.others.is_empty();
+    if may_wait && !is_called && errand.wish.stick.is_none() && upstream.waiting() > 0 {
         return false;
     }
     let mut candidates = group.balancer.candidates(upstream, errand.wish);
     let Some(lease) = candidates.next_at(now) else {
-        return !upstream.is_limited(now);
+        return !may_wait || !upstream.is_limited(now);
     };
     errand.tried = candidates.into_tried();
     errand.first = forward::launch(&errand.outbound, lease, &tools.watch, now)
@@ -166,12 +176,18 @@ fn finish(job: Job, tools: &Tools) {
         errand,
         ..
     } = job;
-    let (plan, snapshot) = (&decided.plan, &decided.snapshot);
-    let (Some(mut errand), Some(group)) = (errand, decided.group()) else {
+    let Decided { plan, snapshot } = &decided;
+    let (Some(mut errand), Some(group)) = (errand, snapshot.groups.get(plan.upstream)) else {
         return refuse(exchange, context, &Refusal::new(Cause::Internal));
     };
     let (wish, place) = (errand.wish, errand.place.take());
-    let forwarded = ask(&mut *exchange, &mut context, errand, group, plan.max_body);
+    let forwarded = ask(
+        &mut *exchange,
+        &mut context,
+        errand,
+        &decided,
+        &tools.mirrors,
+    );
     context.close |= tools.drain.is_draining();
     let mut forwarded = match forwarded {
         Ok(forwarded) => forwarded,
@@ -200,45 +216,6 @@ fn finish(job: Job, tools: &Tools) {
     }
 }
 
-/// Asks the backend that the request is with already, then others.
-fn ask(
-    exchange: &mut dyn Exchange,
-    context: &mut Context,
-    errand: Errand,
-    group: &Group,
-    max_body: u64,
-) -> Result<Forwarded, GaveUp> {
-    let Errand {
-        outbound,
-        first,
-        wish,
-        tried,
-        ..
-    } = errand;
-    let is_at_hand = exchange.has_gathered();
-    let mut body =
-        RequestBody::new(exchange.body(), outbound.framing(), max_body).at_hand(is_at_hand);
-    let (launched, leased) = match first {
-        First::Launched(launched) => (Some(launched), None),
-        First::Leased(lease) => (None, Some(lease)),
-        First::Nowhere => (None, None),
-    };
-    let others = group.balancer.candidates_but(&group.upstream, wish, tried);
-    let mut leases = leased.into_iter().chain(others);
-    let forwarded = with_client(|client| {
-        forward::send(
-            client,
-            &outbound,
-            &mut body,
-            launched,
-            &mut leases,
-            &mut context.attempts,
-        )
-    });
-    context.bytes_in = body.taken();
-    forwarded
-}
-
 /// Passes a backend's answer on.
 fn respond(
     exchange: Box<dyn Exchange>,
@@ -250,11 +227,9 @@ fn respond(
         mut answer, lease, ..
     } = forwarded;
     let backend = lease.backend().id.clone();
-    respond::decorate(
-        &mut answer.head.fields,
-        &context.request_id,
-        shows_backend.then_some(&*backend),
-    );
+    context.backend = Some(backend.clone());
+    let shown = shows_backend.then_some(&*backend);
+    context.decorate(exchange.head(), &mut answer.head.fields, shown);
     answer.head.close |= context.close;
     let status = answer.head.status.as_u16();
     let end = respond::send(exchange, answer);
@@ -275,7 +250,6 @@ fn respond(
         Err(Break::Client(_)) => (),
         Ok(()) => lease.record_success(),
     }
-    context.backend = Some(backend);
     context.finish(status, None, &end);
 }
 
@@ -288,12 +262,13 @@ pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal:
     let page = Page {
         cause: refusal.cause,
         message: &refusal.message,
+        allow: &refusal.allow,
         request_id: &context.request_id,
     };
     let is_tunnel = exchange.head().method == Method::CONNECT;
     let close = context.close || is_tunnel || ends_connection(refusal.cause);
     let (mut head, body) = respond::refusal(page, &exchange.head().fields, close);
-    respond::decorate(&mut head.fields, &context.request_id, None);
+    context.decorate(exchange.head(), &mut head.fields, None);
     let end = respond::send_own(exchange, &head, &body);
     context.finish(refusal.cause.status(), Some(refusal.cause), &end);
 }
@@ -319,11 +294,4 @@ pub(super) fn refusal(cause: Cause, max_body: u64) -> Refusal {
     } else {
         Refusal::new(cause)
     }
-}
-
-fn with_client<T>(work: impl FnOnce(&Client) -> T) -> T {
-    let client = CLIENT.take().unwrap_or_default();
-    let result = work(&client);
-    CLIENT.set(Some(client));
-    result
 }

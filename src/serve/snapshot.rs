@@ -105,6 +105,13 @@ impl Snapshot {
         }
     }
 
+    /// The name of the upstream with this index, for people.
+    pub fn name(&self, upstream: usize) -> &str {
+        self.groups
+            .get(upstream)
+            .map_or("?", |group| &group.upstream.name)
+    }
+
     /// The upstreams alone, for those who watch them.
     pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.groups

@@ -14,9 +14,11 @@ use super::*;
 use crate::drain::Phase;
 use crate::exchange::{BodyFault, Gathered, Peer, ResponseWriter};
 use crate::message::fields::Fields;
+use crate::message::forwarded::Client;
 use crate::message::framing::Framing;
 use crate::message::head::{BodyLength, RequestHead, ResponseHead, Version};
 use crate::message::target::Target;
+use crate::upstream::health::{Health, Status};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -334,16 +336,12 @@ fn what_runs_is_what_is_explained() {
     let head = request(Method::GET, "/x", Framing::None);
     let now = Instant::now();
     let mut trace = Recorder::default();
-    let told = decide(&head, &corridor.snapshot(), Phase::Serving, now, &mut trace);
+    let client = Client::identify("192.0.2.1".parse().unwrap(), &head.fields, &[]);
+    let snapshot = &corridor.snapshot();
+    let told = decide(&head, &client, snapshot, Phase::Serving, now, &mut trace);
     assert_eq!(
         told,
-        decide(
-            &head,
-            &corridor.snapshot(),
-            Phase::Serving,
-            now,
-            &mut NoTrace
-        )
+        decide(&head, &client, snapshot, Phase::Serving, now, &mut NoTrace)
     );
     assert_eq!(trace.steps.len(), 4, "{:?}", trace.steps);
     corridor.shut_down();
@@ -390,4 +388,53 @@ fn a_new_backend_ends_the_wait_for_a_place() {
     assert_eq!(fate.recv_timeout(PATIENCE).unwrap(), answer);
     drop(connection);
     corridor.shut_down();
+}
+
+#[test]
+fn a_side_without_a_usable_backend_is_passed_over() {
+    let text = "[[upstream]]\nname = \"a\"\nbackends = [\"http://127.0.0.1:1\"]\n\
+        [[upstream]]\nname = \"b\"\nbackends = [\"http://127.0.0.1:2\"]\n\
+        [[upstream]]\nname = \"c\"\nbackends = [\"http://127.0.0.1:3\"]\n\
+        [[route]]\nsplit = [{ upstream = \"a\", weight = 1 }, { upstream = \"b\", weight = 1 }, { upstream = \"c\", weight = 0 }]\n";
+    let config = crate::config::load_str("test", text).unwrap().config;
+    let snapshot = Snapshot::new(Arc::new(config));
+    let plan = |client: u8| {
+        let head = request(Method::GET, "/", Framing::None);
+        let peer = [192, 0, 2, client].into();
+        let client = Client::identify(peer, &head.fields, &[]);
+        let now = Instant::now();
+        decide(&head, &client, &snapshot, Phase::Serving, now, &mut NoTrace).verdict
+    };
+    let upstreams = || -> Vec<(usize, Option<usize>)> {
+        let verdicts = (0..100).map(plan);
+        let plans = verdicts.map(|verdict| match verdict {
+            Verdict::Forward(plan) => (plan.upstream, plan.instead_of),
+            other => panic!("{other:?}"),
+        });
+        plans.collect()
+    };
+    let before = upstreams();
+    assert!(before.contains(&(0, None)) && before.contains(&(1, None)));
+    let set = |index: usize, status| {
+        let backend = snapshot.groups[index].upstream.backends().next().unwrap();
+        backend.set_health(Health {
+            status,
+            ..backend.health()
+        });
+    };
+    set(1, Status::Unreachable);
+    for (before, after) in before.iter().zip(upstreams()) {
+        let instead_of = (before.0 == 1).then_some(1);
+        assert_eq!(after, (0, instead_of));
+    }
+    // A side that gets nobody does not get those of others either.
+    set(0, Status::Unreachable);
+    let refused = plan(1);
+    assert!(
+        matches!(&refused, Verdict::Refuse(refusal) if refusal.cause == Cause::NoBackend),
+        "{refused:?}"
+    );
+    set(0, Status::Healthy);
+    set(1, Status::Healthy);
+    assert_eq!(before, upstreams());
 }

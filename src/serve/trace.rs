@@ -1,6 +1,8 @@
 //! What the decision looked at, step by step. The hot path passes [`NoTrace`], which compiles to nothing; `explain` and
 //! tests pass a [`Recorder`].
 
+use std::net::IpAddr;
+
 use crate::admit::Refusal;
 use crate::route::Miss;
 use crate::upstream::backend::Skip;
@@ -25,7 +27,28 @@ pub enum Step {
         /// Its name.
         name: String,
         /// What failed.
-        miss: Option<Miss>,
+        miss: Option<Miss<'static>>,
+    },
+    /// A split sent the client to one of its sides.
+    Side {
+        /// Its upstream.
+        upstream: String,
+        /// Why that one.
+        why: Why,
+    },
+    /// Copies of such requests go somewhere else too.
+    Mirror {
+        /// Name of that upstream.
+        upstream: String,
+        /// Share of the requests.
+        percent: u8,
+    },
+    /// The route is in maintenance.
+    Maintenance {
+        /// Who asks.
+        client: IpAddr,
+        /// Whether that client is served all the same.
+        lets_through: bool,
     },
     /// A path parameter named no service.
     UnknownService(String),
@@ -47,6 +70,17 @@ pub enum Step {
         /// Why it is not used.
         skip: Option<Skip>,
     },
+}
+
+/// Why a client goes to a side of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// By weight, for what it is told apart by: `client_ip`, `cookie:NAME`.
+    Weight(String),
+    /// It asked for this side, here: `header:NAME`.
+    Chosen(String),
+    /// The side that was meant has no usable backend.
+    Instead(String),
 }
 
 /// Listens to nothing.

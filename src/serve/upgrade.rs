@@ -8,7 +8,7 @@ use crate::error::Cause;
 use crate::exchange::Exchange;
 use crate::forward::BackendConduit;
 use crate::message::head::ResponseHead;
-use crate::respond::{self, End};
+use crate::respond::End;
 use crate::tunnel::{Place, Tunnel, Tunnels};
 use crate::upstream::lease::Lease;
 
@@ -59,8 +59,8 @@ pub(super) fn open(
     } = switch;
     let backend = lease.backend().id.clone();
     let shown = shows_backend.then_some(&*backend);
-    respond::decorate(&mut head.fields, &context.request_id, shown);
-    context.backend = Some(backend);
+    context.backend = Some(backend.clone());
+    context.decorate(exchange.head(), &mut head.fields, shown);
     let status = head.status.as_u16();
     let client = match exchange.upgrade(&head) {
         Ok(client) => client,

@@ -77,23 +77,32 @@ impl Group {
         }
     }
 
-    /// How long it takes until all threads have done their part.
+    /// How long it takes from the first thread's begin to the last one's end.
     fn round(&self, threads: usize) -> Duration {
-        let (begin, end) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
-        thread::scope(|scope| {
-            for number in 0..threads {
-                let (begin, end) = (&begin, &end);
-                scope.spawn(move || {
-                    begin.wait();
-                    self.pick(PICKS / threads, number as u64);
-                    end.wait();
-                });
-            }
-            begin.wait();
+        let barrier = Barrier::new(threads);
+        let work = |number: usize| {
+            barrier.wait();
             let begun = Instant::now();
-            end.wait();
-            begun.elapsed()
-        })
+            self.pick(PICKS / threads, number as u64);
+            (begun, Instant::now())
+        };
+        let times: Vec<(Instant, Instant)> = thread::scope(|scope| {
+            let handles: Vec<_> = (0..threads)
+                .map(|number| {
+                    let work = &work;
+                    scope.spawn(move || work(number))
+                })
+                .collect();
+            handles
+                .into_iter()
+                .filter_map(|handle| handle.join().ok())
+                .collect()
+        });
+        let begun = times.iter().map(|(begun, _)| *begun).min();
+        let ended = times.iter().map(|(_, ended)| *ended).max();
+        begun
+            .zip(ended)
+            .map_or(Duration::MAX, |(begun, ended)| ended - begun)
     }
 
     fn best(&self, threads: usize) -> Duration {

@@ -14,13 +14,19 @@ mod accept; // connections: keep-alive, pipelining, clients that leave, running 
 mod admit; // limits, the shape of refusals, overload
 mod balance; // who gets the next request, ejection, no backend
 mod breaker; // what ejects a backend and lets it in again; how far retries go
+mod changes; // what a route does to paths and header fields
 mod forward; // what a backend is sent; retries; timeouts
 mod hedge; // second attempts while the first is waited for
+mod maintenance; // routes that are closed to all but some
+mod mirror; // copies that nobody waits for
+mod own_answers; // redirects and fixed answers
 mod places; // waiting for a place at a backend
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod rollout; // restarts and reloads under traffic
 mod route; // hosts, paths, services
+mod route_conditions; // methods, headers, queries, cookies, client addresses
 mod shares; // 10,000 requests by each strategy; backups, slow start
+mod split; // shares of clients
 mod sticky; // clients that stay with their backend
 mod waiting; // answers that are waited for without a worker
 

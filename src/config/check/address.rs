@@ -1,9 +1,11 @@
-//! Addresses: where to listen, backend URLs, host conditions; each text to value or the reason why not.
+//! Addresses: where to listen, backend URLs, networks, host conditions; each text to value or the reason why not.
 //!
 //! Pure: resolves no name and opens nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use crate::config::model::{Address, BackendAddress, HostMatch};
 
@@ -283,6 +285,19 @@ pub(super) fn parse_host_match(text: &str) -> Result<HostMatch, Fault> {
             .to_owned(),
     };
     fault(format!("host \"{text}\" can never match"), hint)
+}
+
+/// Parses `10.0.0.0/8`, `192.0.2.7` and the like of IPv6; bits beyond the prefix are cleared.
+pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
+    let network = text.parse::<IpNet>().ok();
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    match network.or_else(address) {
+        Some(network) => Ok(network.trunc()),
+        None => fault(
+            format!("\"{text}\" is not a network or an address"),
+            "write it as in \"10.0.0.0/8\", \"192.168.1.7\" or \"fd00::/8\"",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,6 @@ use crate::message::fields::is_token;
 
 const FORMS: &str = "write \"client_ip\", \"path\", \"header:NAME\" or \"cookie:NAME\"";
 
-#[allow(
-    dead_code,
-    reason = "the strategies and splits that ask for it come next"
-)]
 /// Parses the key that `name` asks for; a problem is reported, and the default stands in.
 pub(super) fn check_key(written: Option<&At<String>>, name: &str, report: &Report) -> Key {
     let Some(written) = written else {

@@ -2,16 +2,21 @@
 //!
 //! Does not read files or variables, and opens no socket: a configuration that passes can still fail to bind.
 
+mod action;
 mod address;
 mod backend;
 mod balance;
 mod engine;
+mod headers;
 mod key;
 mod limits;
 mod listen;
+mod location;
+mod rewrite;
 mod route;
 mod server;
 mod status;
+mod template;
 mod upstream;
 
 use std::time::Duration;

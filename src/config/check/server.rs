@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
+use super::address::parse_network;
 use super::engine::{check_engine, reactor_only};
 use super::limits::{check_limits, check_timeouts};
 use super::listen::check_listen;
@@ -103,15 +104,9 @@ fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
     let written = file.trusted_proxies.as_ref();
     let mut networks = Vec::new();
     for entry in written.into_iter().flat_map(|written| &written.value) {
-        let network = entry.value.parse::<IpNet>().ok();
-        let address = || entry.value.parse::<IpAddr>().ok().map(IpNet::from);
-        match network.or_else(address) {
-            Some(network) => networks.push(network.trunc()),
-            None => report.problem_hint(
-                entry.place,
-                format!("\"{}\" is not a network or an address", entry.value),
-                "write it as in \"10.0.0.0/8\", \"192.168.1.7\" or \"fd00::/8\"",
-            ),
+        match parse_network(&entry.value) {
+            Ok(network) => networks.push(network),
+            Err((message, hint)) => report.problem_hint(entry.place, message, hint),
         }
     }
     networks

@@ -1,6 +1,7 @@
 //! How an upstream spreads its requests, over whom, and when it tries again or looks elsewhere.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 use super::super::secret::Secret;
@@ -23,6 +24,20 @@ pub enum Strategy {
     Fastest,
     /// `hash`: the same key goes to the same backend, as long as it is there (`hash_key`).
     Hash(Key),
+}
+
+/// As it is written, and for a hash its key.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Strategy::RoundRobin => f.write_str("round_robin"),
+            Strategy::Random => f.write_str("random"),
+            Strategy::LeastConnections => f.write_str("least_connections"),
+            Strategy::TwoChoices => f.write_str("p2c"),
+            Strategy::Fastest => f.write_str("fastest"),
+            Strategy::Hash(key) => write!(f, "hash by {key}"),
+        }
+    }
 }
 
 /// One server of an upstream.

@@ -1,0 +1,187 @@
+//! What a route does beside forwarding, in words: its own answers, and its changes of header fields.
+
+use crate::config::model::{FieldChanges, HeaderChanges, Template, Values};
+use crate::error::Cause;
+use crate::message::forwarded::Client;
+use crate::message::head::RequestHead;
+use crate::serve::decide::{Decision, Verdict};
+use crate::serve::own_answer::OwnAnswer;
+use crate::serve::snapshot::Snapshot;
+
+/// Values of these are nobody's business, wherever they are shown.
+const SECRET: [&str; 4] = ["authorization", "cookie", "set-cookie", "x-api-key"];
+
+/// What is answered, and whether that serves the client.
+pub(super) fn own_answer(answer: &OwnAnswer) -> (bool, String) {
+    match answer {
+        OwnAnswer::Redirect { status, location } => {
+            (true, format!("redirect: {} to {location}", status.as_u16()))
+        }
+        OwnAnswer::Fixed(fixed) => {
+            let (status, content) = (fixed.status.as_u16(), &fixed.content);
+            let bytes = content.body.len();
+            let text = match bytes {
+                0 => format!("answer: {status} without a body"),
+                _ => format!(
+                    "answer: {status} with {bytes} bytes of {}",
+                    content.content_type
+                ),
+            };
+            (true, text)
+        }
+        OwnAnswer::Maintenance(maintenance) => {
+            let cause = Cause::Maintenance;
+            let page = match &maintenance.page {
+                Some(page) => format!("a page of {} bytes", page.body.len()),
+                None => cause.message().to_owned(),
+            };
+            (false, format!("{} {cause}: {page}", cause.status()))
+        }
+    }
+}
+
+/// One line for every change of a field.
+pub(super) fn header_changes(
+    decision: &Decision,
+    head: &RequestHead,
+    client: &Client,
+    snapshot: &Snapshot,
+) -> Vec<String> {
+    let Some(changes) = &decision.headers else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    let mut values = Values {
+        // There is no such request, so it has no id.
+        request_id: "{request_id}",
+        route: decision.route.as_deref().unwrap_or_default(),
+        ..Values::of(head, client)
+    };
+    if let Verdict::Forward(plan) = &decision.verdict {
+        let group = snapshot.groups.get(plan.upstream);
+        values.upstream = group.map_or("", |group| &group.upstream.name);
+        to_backend(changes, &values, &mut lines);
+        values.backend = "{backend}";
+    }
+    let response = &changes.response;
+    describe(response, "to the client", &values, &mut lines);
+    lines
+}
+
+fn to_backend(changes: &HeaderChanges, values: &Values<'_>, lines: &mut Vec<String>) {
+    let way = "to the backend";
+    let host = changes.host.as_ref();
+    lines.extend(host.map(|host| field(way, "Host", host, values)));
+    describe(&changes.request, way, values, lines);
+}
+
+fn describe(changes: &FieldChanges, way: &str, values: &Values<'_>, lines: &mut Vec<String>) {
+    let removed = changes.remove.iter();
+    lines.extend(removed.map(|name| format!("{way}: no {name}")));
+    for (name, template) in &changes.set {
+        lines.push(field(way, name, template, values));
+    }
+    for (name, template) in &changes.add {
+        let line = field(way, name, template, values);
+        lines.push(format!("{line} (added)"));
+    }
+}
+
+fn field(way: &str, name: &str, template: &Template, values: &Values<'_>) -> String {
+    if SECRET
+        .iter()
+        .any(|secret| name.eq_ignore_ascii_case(secret))
+    {
+        return format!("{way}: {name} (its value is not shown)");
+    }
+    match template.field_value(values) {
+        Some(value) => format!("{way}: {name}: {}", String::from_utf8_lossy(&value)),
+        None => format!("{way}: no {name}, {template} is empty"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::{Explanation, Question, explain};
+
+    const CONFIG: &str = r#"
+        [[upstream]]
+        name = "web"
+        backends = ["http://127.0.0.1:9001"]
+        [[route]]
+        name = "moved"
+        match = { path = "/old" }
+        redirect = { to = "https://{host}/new{rest}{query}", status = 301 }
+        [[route]]
+        name = "robots"
+        match = { path = "/robots.txt" }
+        answer = { body = "nothing\n" }
+        headers.response.set = { Cache-Control = "max-age=60" }
+        headers.response.add = { X-Backend = "{backend}" }
+        [[route]]
+        name = "app"
+        match = { path = "/users/{id}" }
+        upstream = "web"
+        rewrite = "/people/{id}{rest}"
+        maintenance = { except = ["10.0.0.0/8"] }
+        headers.request.set = { Host = "app.internal", X-From = "{client_ip} {upstream}", Authorization = "Bearer x" }
+        headers.request.remove = ["Cookie"]
+        headers.response.set = { X-Served-By = "{backend} {request_id}" }
+    "#;
+
+    fn ask(url: &str, peer: &str) -> Explanation {
+        let config =
+            crate::config::load_str("test", CONFIG).map_err(|problems| problems.to_string());
+        let question = Question {
+            method: "GET",
+            url,
+            fields: &[],
+            peer: peer.parse().unwrap(),
+        };
+        explain(config.unwrap().config, question).unwrap()
+    }
+
+    #[test]
+    fn answers_of_our_own_are_shown() {
+        let moved = ask("http://a.example/old/x?y", "127.0.0.1");
+        assert_eq!(moved.verdict, "redirect: 301 to https://a.example/new/x?y");
+        let robots = ask("/robots.txt", "127.0.0.1");
+        assert_eq!(
+            robots.verdict,
+            "answer: 200 with 8 bytes of text/plain; charset=utf-8"
+        );
+        assert!(moved.is_served && robots.is_served);
+        let last = robots.steps.iter().rev().take(2);
+        assert_eq!(
+            last.collect::<Vec<_>>(),
+            [
+                "to the client: no X-Backend, {backend} is empty (added)",
+                "to the client: Cache-Control: max-age=60"
+            ]
+        );
+    }
+
+    #[test]
+    fn maintenance_depends_on_who_asks() {
+        let closed = ask("/users/1", "192.0.2.1");
+        assert!(closed.verdict.starts_with("503 maintenance: ") && !closed.is_served);
+        let step = "maintenance: 192.0.2.1 is not let through";
+        assert!(closed.steps.iter().any(|other| other == step), "{closed:?}");
+        let open = ask("/users/1/x?y", "10.0.0.9");
+        assert_eq!(
+            open.verdict,
+            "forward to upstream web, asking for /people/1/x?y"
+        );
+        let wanted = [
+            "maintenance: 10.0.0.9 is let through",
+            "to the backend: Host: app.internal",
+            "to the backend: no Cookie",
+            "to the backend: X-From: 10.0.0.9 web",
+            "to the backend: Authorization (its value is not shown)",
+            "to the client: X-Served-By: {backend} {request_id}",
+        ];
+        for step in wanted {
+            assert!(open.steps.iter().any(|other| other == step), "{open:#?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What routes are compared with: a request's head and its client, and the query, which is taken apart once, when the first
+//! route asks for it.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::config::model::NamedValue;
+use crate::message::head::RequestHead;
+use crate::message::target::split_port;
+
+use super::value::is_like;
+
+/// Parameters of a query that are looked at, from its begin: whatever a client sends, a comparison stays cheap.
+const MOST_PARAMETERS: usize = 256;
+
+/// A request that looks for its route.
+#[derive(Debug)]
+pub struct Request<'a> {
+    head: &'a RequestHead,
+    /// Without port and without the root dot, in lower case.
+    host: Cow<'a, str>,
+    path: &'a str,
+    client_ip: IpAddr,
+    parameters: OnceCell<Vec<Parameter<'a>>>,
+}
+
+/// Name and value of one parameter, decoded.
+type Parameter<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+impl<'a> Request<'a> {
+    /// The request that `head` asks for, from a client with this address.
+    pub fn new(head: &'a RequestHead, client_ip: IpAddr) -> Request<'a> {
+        Request {
+            head,
+            host: canonical_host(head.host()),
+            path: routed_path(head),
+            client_ip: client_ip.to_canonical(),
+            parameters: OnceCell::new(),
+        }
+    }
+
+    /// The path that routes see.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    pub(super) fn head(&self) -> &'a RequestHead {
+        self.head
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+
+    /// Whether the query has a parameter like this; of several with the same name any will do.
+    pub(super) fn has_parameter(&self, wanted: &NamedValue) -> bool {
+        let query = self.head.target.query();
+        let parameters = self.parameters.get_or_init(|| parameters(query));
+        parameters
+            .iter()
+            .any(|(name, value)| **name == *wanted.name.as_bytes() && is_like(&wanted.value, value))
+    }
+}
+
+/// `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
+fn routed_path(head: &RequestHead) -> &str {
+    if head.target.is_asterisk() {
+        "/"
+    } else {
+        head.target.path()
+    }
+}
+
+fn canonical_host(host: &str) -> Cow<'_, str> {
+    let name = split_port(host).0;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
+    }
+}
+
+/// The parameters of a query that begins with `?`, or is empty. A `+` stays one: only %XX is decoded.
+fn parameters(query: &str) -> Vec<Parameter<'_>> {
+    let query = query.strip_prefix('?').unwrap_or(query);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .take(MOST_PARAMETERS)
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text| Cow::from(percent_decode_str(text));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(query: &str) -> Vec<(String, String)> {
+        let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
+        let pairs = parameters(query).into_iter();
+        pairs
+            .map(|(name, value)| (text(name), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn queries_are_taken_apart_and_decoded() {
+        assert!(decoded("").is_empty());
+        assert!(decoded("?").is_empty());
+        let pairs = [
+            ("a", "1"),
+            ("a b", "x&y"),
+            ("flag", ""),
+            ("p", "1+2"),
+            ("bad", "%zz%4"),
+            ("e", "=="),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(
+            decoded("?a=1&&%61%20b=x%26y&flag&p=1+2&bad=%zz%4&e==="),
+            pairs
+        );
+    }
+
+    #[test]
+    fn endless_queries_cost_no_more_than_long_ones() {
+        let query = format!("?{}last=1", "a&".repeat(10_000));
+        assert_eq!(parameters(&query).len(), MOST_PARAMETERS);
+    }
+
+    #[test]
+    fn hosts_lose_port_root_dot_and_case() {
+        for (host, canonical) in [
+            ("A.Example:80", "a.example"),
+            ("a.example.", "a.example"),
+            ("[::1]:8080", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(canonical_host(host), canonical);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What becomes of the path of a request once its route is known: the path that a backend is asked for, the place that a client is
+//! sent to.
+
+use std::borrow::Cow;
+
+use crate::config::model::{PathMatch, Redirect, Route, Segment, Template, Values, Variable};
+use crate::message::forwarded::Client;
+use crate::message::head::RequestHead;
+
+/// The path a backend is asked for, without query.
+pub fn backend_path<'a>(route: &Route, head: &'a RequestHead, client: &Client) -> Cow<'a, str> {
+    let path = head.target.path();
+    if let Some(template) = &route.rewrite {
+        return render(template, route, head, client, Template::path).into();
+    }
+    let rest = match &route.strip_prefix {
+        Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
+        None => path,
+    };
+    match (&route.add_prefix, rest) {
+        (Some(prefix), "") => prefix.clone().into(),
+        (Some(prefix), rest) if rest.starts_with('/') => format!("{prefix}{rest}").into(),
+        (Some(prefix), rest) => format!("{prefix}/{rest}").into(),
+        (None, rest) if rest.starts_with('/') => rest.into(),
+        (None, rest) => format!("/{rest}").into(),
+    }
+}
+
+/// Where `redirect` sends the client. `None`: the template asks for the host, and the request names none.
+pub fn location(
+    redirect: &Redirect,
+    route: &Route,
+    head: &RequestHead,
+    client: &Client,
+) -> Option<String> {
+    if redirect.to.uses(&Variable::Host) && head.host().is_empty() {
+        return None;
+    }
+    Some(render(
+        &redirect.to,
+        route,
+        head,
+        client,
+        Template::location,
+    ))
+}
+
+fn render(
+    template: &Template,
+    route: &Route,
+    head: &RequestHead,
+    client: &Client,
+    render: impl FnOnce(&Template, &Values<'_>) -> String,
+) -> String {
+    let path = match head.target.is_asterisk() {
+        true => "/",
+        false => head.target.path(),
+    };
+    let values = Values {
+        route: &route.name,
+        rest: rest(&route.path, path),
+        parameters: &parameters(&route.path, path),
+        ..Values::of(head, client)
+    };
+    render(template, &values)
+}
+
+/// What follows the matched prefix or pattern: nothing, or something that starts with `/`.
+fn rest<'a>(condition: &PathMatch, path: &'a str) -> &'a str {
+    let rest = match condition {
+        PathMatch::Exact(_) => None,
+        PathMatch::Prefix(prefix) => path.strip_prefix(prefix.trim_end_matches('/')),
+        PathMatch::Pattern(segments) => {
+            let mut slashes = path.match_indices('/').skip(segments.len());
+            slashes.next().and_then(|(at, _)| path.get(at..))
+        }
+    };
+    rest.filter(|rest| rest.starts_with('/'))
+        .unwrap_or_default()
+}
+
+/// The parameters of a pattern with their values.
+fn parameters<'a>(condition: &'a PathMatch, path: &'a str) -> Vec<(&'a str, &'a str)> {
+    let PathMatch::Pattern(segments) = condition else {
+        return Vec::new();
+    };
+    let pairs = segments.iter().zip(path.split('/').skip(1));
+    pairs
+        .filter_map(|(segment, value)| match segment {
+            Segment::Parameter(name) => Some((name.as_str(), value)),
+            Segment::Literal(_) => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_str;
+    use crate::config::model::RouteTo;
+    use crate::message::target::Target;
+
+    /// The only route of this configuration.
+    fn route(lines: &str) -> Route {
+        let text = format!(
+            "[[upstream]]\nname = \"web\"\nbackends = [\"http://127.0.0.1:1\"]\n[[route]]\n{lines}\n"
+        );
+        let config = load_str("t.toml", &text).map_err(|problems| problems.to_string());
+        config.unwrap().config.routes.remove(0)
+    }
+
+    fn asked(target: &str) -> (RequestHead, Client) {
+        let mut head = RequestHead::unknown();
+        head.target = Target::parse(target).unwrap();
+        head.fields.append("Host", "a.example:81");
+        let client = Client::identify("192.0.2.1".parse().unwrap(), &head.fields, &[]);
+        (head, client)
+    }
+
+    fn rewritten(lines: &str, target: &str) -> String {
+        let (head, client) = asked(target);
+        let route = route(&format!("upstream = \"web\"\n{lines}"));
+        backend_path(&route, &head, &client).into_owned()
+    }
+
+    fn sent_to(lines: &str, target: &str) -> String {
+        let (head, client) = asked(target);
+        let route = route(lines);
+        let RouteTo::Redirect(redirect) = &route.to else {
+            panic!("no redirect: {route:?}")
+        };
+        location(redirect, &route, &head, &client).unwrap()
+    }
+
+    #[test]
+    fn prefixes_go_and_come() {
+        let strip = "match = { path = \"/api\" }\nstrip_prefix = \"/api\"";
+        let both = format!("{strip}\nadd_prefix = \"/v2/\"");
+        let add = "add_prefix = \"/v2\"";
+        for (lines, target, expected) in [
+            (strip, "/api/v1?q", "/v1"),
+            (strip, "/api", "/"),
+            (strip, "/api/", "/"),
+            (&both, "/api/v1?q", "/v2/v1"),
+            (&both, "/api", "/v2"),
+            (&both, "/api/", "/v2/"),
+            (add, "/", "/v2/"),
+            (add, "/a//b%2f", "/v2/a//b%2f"),
+            ("", "//a/%2e", "//a/%2e"),
+        ] {
+            assert_eq!(rewritten(lines, target), expected, "{lines} {target}");
+        }
+        let slash = "match = { path = \"/api/\" }\nstrip_prefix = \"/api/\"";
+        assert_eq!(rewritten(slash, "/api/v1"), "/v1");
+    }
+
+    #[test]
+    fn a_template_is_the_whole_path() {
+        let people = "match = { path = \"/users/{id}/{what}\" }\nrewrite = \"/people/{id}{rest}\"";
+        let root = "match = { path = \"/old/\" }\nrewrite = \"/{rest}\"";
+        let nested = "rewrite = \"/all{path}\"";
+        for (lines, target, expected) in [
+            (people, "/users/%41%2f/x/y//z?q={", "/people/%41%2f/y//z"),
+            (people, "/users/1/x", "/people/1"),
+            (people, "/users/1/x/", "/people/1/"),
+            (people, "/users/a\"|b/x", "/people/a\"|b"),
+            (root, "/old/", "/"),
+            (root, "/old//evil/x", "/evil/x"),
+            (nested, "/x/y", "/all/x/y"),
+            (nested, "http://a.example", "/all/"),
+        ] {
+            assert_eq!(rewritten(lines, target), expected, "{lines} {target}");
+        }
+    }
+
+    #[test]
+    fn locations() {
+        let secure = "redirect = { to = \"https://{host}{path}{query}\" }";
+        let moved =
+            "match = { path = \"/old\" }\nredirect = { to = \"https://new.example{rest}\" }";
+        let user =
+            "match = { path = \"/u/{id}\" }\nredirect = { to = \"/people/{id}{rest}{query}\" }";
+        for (lines, target, expected) in [
+            (secure, "/a?b=c", "https://a.example/a?b=c"),
+            (secure, "//evil.example", "https://a.example//evil.example"),
+            (secure, "*", "https://a.example/"),
+            (secure, "http://b.example:8080/x", "https://b.example/x"),
+            (moved, "/old", "https://new.example"),
+            (
+                moved,
+                "/old/@evil.example",
+                "https://new.example/@evil.example",
+            ),
+            (user, "/u/1/x?y", "/people/1/x?y"),
+            (user, "/u/\\1", "/people/%5C1"),
+        ] {
+            assert_eq!(sent_to(lines, target), expected, "{lines} {target}");
+        }
+    }
+
+    #[test]
+    fn without_a_host_nobody_is_sent_to_it() {
+        let route = route("redirect = { to = \"https://{host}/\" }");
+        let RouteTo::Redirect(redirect) = &route.to else {
+            panic!("no redirect")
+        };
+        let head = RequestHead::unknown();
+        let client = Client::identify("192.0.2.1".parse().unwrap(), &head.fields, &[]);
+        assert_eq!(location(redirect, &route, &head, &client), None);
+    }
+}
