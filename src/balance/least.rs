@@ -7,29 +7,33 @@ use super::weighted::SmoothRoundRobin;
 #[derive(Debug, Default)]
 pub(super) struct LeastConnections {
     turns: SmoothRoundRobin,
+    /// Everybody's load at this pick: it changes all the time, so that it is read once.
+    loads: Vec<Load>,
 }
 
 impl Strategy for LeastConnections {
     fn pick(&mut self, field: &Field<'_>) -> Option<usize> {
-        let loads = (0..field.len()).filter_map(|index| Some((index, Load::of(field, index)?)));
-        let (first, least) = loads.reduce(|best, other| {
-            if other.1.is_less_than(best.1) {
+        self.loads.clear();
+        let loads = (0..field.len()).map(|index| Load::of(field, index).unwrap_or_default());
+        self.loads.extend(loads);
+        let usable = self.loads.iter().filter(|load| load.share > 0);
+        let least = *usable.reduce(|best, other| {
+            if other.is_less_than(*best) {
                 other
             } else {
                 best
             }
         })?;
-        let share = |index| match Load::of(field, index) {
-            Some(load) if !least.is_less_than(load) => load.share,
+        let share = |index| match self.loads.get(index) {
+            Some(load) if !least.is_less_than(*load) => load.share,
             _ => 0,
         };
-        // What is under way changes all the time, so that there may be nobody who has that little any more.
-        self.turns.turn(field.len(), share).or(Some(first))
+        self.turns.turn(field.len(), share)
     }
 }
 
 /// How busy a backend is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Load {
     active: u64,
     share: u64,

@@ -1,6 +1,6 @@
 //! Which backend, and which next: an iterator of leases that skips what is unhealthy, ejected, full or tried already.
 //!
-//! The strategy's state sits behind one mutex per upstream, held for a pick only. What an attempt is worth is not decided
+//! The strategy's state sits behind one mutex per upstream, held for a pick and its lease only. What an attempt is worth is not decided
 //! here: `forward` takes the next lease, or does not.
 
 mod fastest;
@@ -137,11 +137,15 @@ impl Candidates<'_> {
                 now: nanos(now),
                 key: self.wish.key,
             };
-            let index = self.balancer.strategy.lock().pick(&field)?;
+            let mut strategy = self.balancer.strategy.lock();
+            let index = strategy.pick(&field)?;
+            // With the lock held: whoever picks next sees that this one has one more request.
+            let lease = Lease::new(self.upstream, index, tier, now);
+            drop(strategy);
             self.tried.push(index);
-            // It may have got its last request in this very moment.
-            if let Some(lease) = Lease::new(self.upstream, index, tier, now) {
-                return Some(lease);
+            // A client that sticks to it may have got its last place in this very moment.
+            if lease.is_some() {
+                return lease;
             }
         }
     }

@@ -107,7 +107,7 @@ impl<J: Guest> Lobby<J> {
         upstream: &Arc<Upstream>,
         now: Instant,
     ) -> Result<(), (Denied, J)> {
-        let ticket = match ticket.map_or_else(|| self.ticket(upstream, now), Ok) {
+        let mut ticket = match ticket.map_or_else(|| self.ticket(upstream, now), Ok) {
             Ok(ticket) if ticket.until > now => ticket,
             Ok(_) => return Err((Denied::Late, job)),
             Err(denied) => return Err((denied, job)),
@@ -117,6 +117,8 @@ impl<J: Guest> Lobby<J> {
             drop(state);
             return Err((Denied::Closed, job));
         }
+        // In one step with its return to the line: nobody behind it may be called in between.
+        ticket.waiting.come_back();
         let line = state.lines.entry(Arc::clone(&upstream.name)).or_default();
         line.insert(ticket.number, (ticket, job));
         drop(state);
@@ -155,7 +157,7 @@ impl<J: Guest> Lobby<J> {
         for name in names {
             let places = state
                 .first(&name)
-                .map_or(0, |ticket| ticket.waiting.upstream().places(now));
+                .map_or(0, |ticket| ticket.waiting.upstream().places_left(now));
             for job in (0..places).map_while(|_| state.take_first(&name)) {
                 self.let_go(job);
             }
@@ -217,7 +219,7 @@ impl<J: Guest> Usher for Lobby<J> {
         let mut state = self.state.lock();
         let has_place = state
             .first(upstream)
-            .is_some_and(|ticket| ticket.waiting.upstream().places(Instant::now()) > 0);
+            .is_some_and(|ticket| ticket.waiting.upstream().places_left(Instant::now()) > 0);
         // Not without the lock: whoever closes the lobby knows then that nobody goes to the workers any more.
         if has_place && let Some(job) = state.take_first(upstream) {
             self.let_go(job);
@@ -233,7 +235,8 @@ impl<J: Guest> State<J> {
 
     fn take_first(&mut self, upstream: &str) -> Option<J> {
         let line = self.lines.get_mut(upstream)?;
-        let (_, first) = line.pop_first()?;
+        let (_, mut first) = line.pop_first()?;
+        first.0.waiting.call();
         if line.is_empty() {
             self.lines.remove(upstream);
         }
@@ -369,6 +372,25 @@ mod tests {
         );
         assert_eq!(rig.wait(second, 1000), Some((Denied::Late, 2)));
         assert_eq!(rig.upstream.waiting(), 0);
+        rig.pool.shut_down();
+    }
+
+    #[test]
+    fn nobody_is_called_for_a_place_that_somebody_is_on_the_way_to() {
+        let rig = Rig::new(10);
+        let lease = rig.lease();
+        for number in 1..=2 {
+            assert_eq!(rig.wait(visitor(number), 0), None);
+        }
+        drop(lease);
+        let first = rig.next();
+        // The place is free still, and whoever looks could take it for one that nobody has.
+        rig.lobby.look(rig.now);
+        assert_eq!(rig.wait(visitor(3), 0), None);
+        assert_eq!(rig.expired(0), [] as [u32; 0]);
+        let left = rig.lobby.close();
+        let numbers: Vec<u32> = left.iter().map(|one| one.number).collect();
+        assert_eq!((first.number, numbers), (1, vec![2, 3]));
         rig.pool.shut_down();
     }
 

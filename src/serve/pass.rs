@@ -106,19 +106,21 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<(), Refusal> {
 }
 
 /// Picks the first backend, and sends the request if that can be done without waiting. False: it has to wait, because all
-/// backends are full, or others wait already. A client that sticks to a backend waits for no others.
+/// backends are full, or others wait already. A client that sticks to a backend waits for no others, and a request that may go
+/// to another upstream does not wait at all.
 fn begin(job: &mut Job, tools: &Tools, now: Instant) -> bool {
     let is_called = job.is_called();
     let (Some(group), Some(errand)) = (job.decided.group(), &mut job.errand) else {
         return true;
     };
     let upstream = &group.upstream;
-    if !is_called && errand.wish.stick.is_none() && upstream.waiting() > 0 {
+    let may_wait = errand.others.is_empty();
+    if may_wait && !is_called && errand.wish.stick.is_none() && upstream.waiting() > 0 {
         return false;
     }
     let mut candidates = group.balancer.candidates(upstream, errand.wish);
     let Some(lease) = candidates.next_at(now) else {
-        return !upstream.is_full(now);
+        return !may_wait || !upstream.is_limited(now);
     };
     errand.tried = candidates.into_tried();
     errand.first = forward::launch(&errand.outbound, lease, &tools.watch, now)
@@ -172,8 +174,8 @@ fn finish(job: Job, tools: &Tools) {
         errand,
         ..
     } = job;
-    let (plan, snapshot) = (&decided.plan, &decided.snapshot);
-    let (Some(mut errand), Some(group)) = (errand, decided.group()) else {
+    let Decided { plan, snapshot } = &decided;
+    let (Some(mut errand), Some(group)) = (errand, snapshot.groups.get(plan.upstream)) else {
         return refuse(exchange, context, &Refusal::new(Cause::Internal));
     };
     let (wish, place) = (errand.wish, errand.place.take());

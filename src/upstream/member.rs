@@ -72,7 +72,7 @@ impl Member {
         self.settings.duty != Duty::Disabled && self.backend.skip(now).is_none() && !self.is_full()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.backend.active() >= self.settings.max_connections
     }
 }

@@ -24,6 +24,8 @@ pub trait Usher: Send + Sync {
 #[derive(Debug, Default)]
 pub(super) struct Vacancy {
     waiting: AtomicUsize,
+    /// Those of them who were called and are on their way to a place.
+    called: AtomicUsize,
     usher: OnceLock<Weak<dyn Usher>>,
 }
 
@@ -31,6 +33,7 @@ pub(super) struct Vacancy {
 #[derive(Debug)]
 pub struct Waiting {
     upstream: Arc<Upstream>,
+    is_called: bool,
 }
 
 impl Waiting {
@@ -44,7 +47,30 @@ impl Waiting {
         fence(Ordering::SeqCst);
         Waiting {
             upstream: Arc::clone(upstream),
+            is_called: false,
         }
+    }
+
+    /// It is called: until it comes back, or its wait ends, a place is kept for it.
+    pub fn call(&mut self) {
+        self.is_called = true;
+        self.upstream
+            .shared
+            .vacancy
+            .called
+            .fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// It has found no place, and waits again.
+    pub fn come_back(&mut self) {
+        if std::mem::take(&mut self.is_called) {
+            self.upstream
+                .shared
+                .vacancy
+                .called
+                .fetch_sub(1, Ordering::SeqCst);
+        }
+        fence(Ordering::SeqCst);
     }
 
     /// What it waits for.
@@ -55,6 +81,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        self.come_back();
         let vacancy = &self.upstream.shared.vacancy;
         vacancy.waiting.fetch_sub(1, Ordering::SeqCst);
         self.upstream.tell_of_place();
@@ -77,6 +104,12 @@ impl Upstream {
         }
     }
 
+    /// The same without those that are kept for who was called.
+    pub fn places_left(&self, now: Instant) -> usize {
+        let called = self.shared.vacancy.called.load(Ordering::SeqCst);
+        self.places(now).saturating_sub(called)
+    }
+
     fn places_of(&self, tier: Tier, now: Instant) -> usize {
         let now = nanos(now);
         let can_take = |member: &&Member| member.share(tier, now, 0) > 0;
@@ -87,12 +120,14 @@ impl Upstream {
         })
     }
 
-    /// Whether a backend that would take requests has as many as it may have: then waiting may help.
-    pub fn is_full(&self, now: Instant) -> bool {
+    /// Whether a backend that takes requests at `now` has a limit: when nobody could be picked all the same, they were full, and
+    /// waiting helps. (Whether they still are, says nothing about that moment.)
+    pub fn is_limited(&self, now: Instant) -> bool {
         let now = nanos(now);
         self.members.iter().any(|member| {
-            let takes = member.settings.duty == Duty::Enabled;
-            takes && member.is_full() && member.backend.gate(now) != Gate::Closed
+            let Member { backend, settings } = member;
+            let takes = settings.duty == Duty::Enabled && backend.gate(now) != Gate::Closed;
+            takes && settings.max_connections < usize::MAX
         })
     }
 
@@ -130,10 +165,10 @@ mod tests {
         let told = Arc::new(Told::default());
         let usher: Arc<dyn Usher> = Arc::<Told>::clone(&told);
         let lease = || Lease::new(&upstream, 0, Tier::Primary, now);
-        assert_eq!((upstream.places(now), upstream.is_full(now)), (2, false));
+        assert_eq!((upstream.places(now), upstream.is_limited(now)), (2, true));
         let (one, two) = (lease().unwrap(), lease().unwrap());
         assert!(lease().is_none());
-        assert_eq!((upstream.places(now), upstream.is_full(now)), (0, true));
+        assert_eq!(upstream.places(now), 0);
         drop(one);
         assert!(told.0.lock().is_empty());
         let waiting = [(); 2].map(|()| Waiting::begin(&upstream, Arc::downgrade(&usher)));

@@ -16,7 +16,9 @@ on_each_engine!(
     without_it_nothing_is_sent_twice,
 );
 
-const HEDGE: &str = "retry = { hedge = true, budget_floor = 1000 }";
+/// Without a hedge, a stall has no end that a test would see.
+const HEDGE: &str =
+    "retry = { hedge = true, budget_floor = 1000 }\ntimeouts = { response = \"600s\" }";
 
 /// Two backends that answer with the target. Whichever gets a `/stall` first keeps it until `gate` opens; the other answers at
 /// once. A `/slow` is kept by both.

@@ -22,7 +22,7 @@ on_each_engine!(
 on_reactor!(who_leaves_is_forgotten);
 
 /// One request at a time, and a wait that no test sees the end of.
-const ONE: &str = "max_connections = 1\nmax_wait = \"600s\"";
+const ONE: &str = "max_connections = 1\nmax_wait = \"600s\"\ntimeouts = { response = \"600s\" }";
 
 fn ask(client: &mut Client, number: usize) {
     client.send(format!("GET /{number} HTTP/1.1\r\nHost: test\r\n\r\n"));
@@ -86,7 +86,7 @@ fn a_wait_has_an_end_that_says_why(engine: Engine) {
     let gate = Gate::new();
     let backend = Backend::gated(&gate, "x");
     let proxy = Proxy::to(engine, [&backend])
-        .web("max_connections = 1\nmax_wait = \"300ms\"")
+        .web("max_connections = 1\nmax_wait = \"300ms\"\ntimeouts = { response = \"600s\" }")
         .start();
     let mut first = line_up(&proxy, &gate, 1, 1);
     let begun = Instant::now();

@@ -89,7 +89,7 @@ fn least_connections_is_exact_for_what_is_under_way(engine: Engine) {
     let gate = Gate::new();
     let backends = ["1", "2", "3", "4"].map(|name| Backend::gated(&gate, name));
     let proxy = Proxy::to(engine, &backends)
-        .web("balance = \"least_connections\"")
+        .web("balance = \"least_connections\"\ntimeouts = { response = \"600s\" }")
         .start();
     let drain = proxy.running().drain().clone();
     let mut clients: Vec<Client> = (0..AT_ONCE).map(|_| proxy.client()).collect();
