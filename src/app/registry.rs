@@ -25,7 +25,7 @@ use super::watched::Watched;
 const SAVED: Duration = Duration::from_secs(10);
 
 /// A reload waits this long for names that are new, all at the same time.
-const FIRST_LOOKUPS: Duration = Duration::from_secs(1);
+const FIRST_LOOKUPS: Duration = Duration::from_secs(2);
 
 /// Reads the configuration again, as it was read at the start.
 pub type Source = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;

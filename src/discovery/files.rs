@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::bounded;
+
 use crate::config::model::Listen;
 use crate::drain::Drain;
 use crate::upstream::Upstream;
@@ -13,7 +15,7 @@ use crate::upstream::fleet::Fleet;
 use super::file::{Glance, Watched};
 use super::{Membership, Source};
 
-/// The thread wakes at least this often, to notice another fleet and a drain that stops it.
+/// The thread wakes at least this often, to notice a drain that stops it.
 const GLANCE: Duration = Duration::from_millis(200);
 
 struct Files {
@@ -47,9 +49,13 @@ pub(super) fn start(
         membership,
         own,
     };
+    let (bell, rings) = bounded(1);
+    files.fleet.on_change(bell);
     let mut pause = files.turn();
     let work = move || {
-        while !drain.sleep(pause) {
+        while !drain.is_stopped() {
+            // Rung or not: it is time to look.
+            let _ = rings.recv_timeout(pause);
             pause = files.turn();
         }
     };

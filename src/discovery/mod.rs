@@ -15,7 +15,7 @@ mod share;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -81,7 +81,11 @@ impl Discovery {
     /// those who are about to send requests there. Not to be called while a [`Membership`] is held up.
     pub fn settle(&self, upstreams: Arc<[Arc<Upstream>]>, patience: Duration) {
         let (done, is_done) = bounded(1);
-        let ask = Ask { upstreams, done };
+        let ask = Ask {
+            upstreams,
+            done,
+            until: Instant::now() + patience,
+        };
         if self.asks.send_timeout(ask, patience).is_ok() {
             // Late or never: then they are unresolved for now.
             let _ = is_done.recv_timeout(patience);

@@ -27,6 +27,8 @@ const MOST_LOOKUPS: usize = 256;
 pub(super) struct Ask {
     pub(super) upstreams: Arc<[Arc<Upstream>]>,
     pub(super) done: Sender<()>,
+    /// Then nobody waits any more.
+    pub(super) until: Instant,
 }
 
 struct Names {
@@ -136,14 +138,14 @@ impl Names {
     }
 
     fn answer(&mut self) {
-        let round = &self.round;
+        let (round, now) = (&self.round, Instant::now());
         self.waiting.retain(|ask| {
             let is_done = round.knows(&ask.upstreams);
             if is_done {
                 // Gone, when it has waited long enough.
                 let _ = ask.done.try_send(());
             }
-            !is_done
+            !is_done && now < ask.until
         });
     }
 }

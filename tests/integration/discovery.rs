@@ -198,12 +198,12 @@ fn a_reload_brings_names_without_a_failed_request(engine: Engine) {
         );
         config(engine, &backends, "")
     };
-    let hosts: String = (0..20)
+    let hosts: String = (0..10)
         .map(|number| format!("127.0.0.{} n{number}.test\n", 1 + number % 2))
         .collect();
     let process = Process::config(&numbered(0)).hosts(&hosts).start();
     under_load(&process, |_| {
-        for number in 1..20 {
+        for number in 1..10 {
             let text = numbered(number);
             replace(&process, "tollgate.toml", &text);
             process.signal(Signal::HUP);
