@@ -37,7 +37,7 @@ pub use explain::{Explanation, Question, explain};
 pub use found::with_files;
 pub use registry::Source;
 
-/// The start waits this long for names to be looked up, all at the same time.
+/// A start, and a reload, waits this long for names to be looked up, all at the same time.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(2);
 /// How often progress is told while draining.
 const PROGRESS: Duration = Duration::from_secs(1);

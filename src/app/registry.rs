@@ -16,6 +16,7 @@ use crate::serve::Corridor;
 use crate::serve::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
+use super::FIRST_LOOKUPS;
 use super::changes::Changes;
 use super::found::{self, AllFound};
 use super::memory::Memory;
@@ -23,9 +24,6 @@ use super::watched::Watched;
 
 /// Counters are written to the state file this often.
 const SAVED: Duration = Duration::from_secs(10);
-
-/// A reload waits this long for names that are new, all at the same time.
-const FIRST_LOOKUPS: Duration = Duration::from_secs(2);
 
 /// Reads the configuration again, as it was read at the start.
 pub type Source = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
