@@ -156,7 +156,8 @@ fn fastest_likes_the_fast_one_and_comes_back(engine: Engine) {
         slow.count() >= before + 50
     });
     let after = recovered.elapsed();
-    assert!(after < Duration::from_secs(10), "{after:?}");
+    // It takes some five seconds, and twice that on a machine with much else to do.
+    assert!(after < Duration::from_secs(20), "{after:?}");
 }
 
 const PROBES: &str = "health = { interval = \"50ms\", timeout = \"1s\", fall = 1, rise = 1, max_interval = \"50ms\" }";
