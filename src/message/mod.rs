@@ -6,4 +6,5 @@ pub mod fields;
 pub mod forwarded;
 pub mod framing;
 pub mod head;
+pub mod path;
 pub mod target;

@@ -81,7 +81,7 @@ impl RouteTable {
     /// When there is none; with the methods for which there would be one.
     pub fn find<'a>(
         &'a self,
-        request: &Request<'a>,
+        request: &'a Request<'_>,
         mut tried: impl FnMut(&Route, Option<&Miss<'_>>),
     ) -> Result<Found<'a>, NotFound> {
         let mut methods = Vec::new();

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::model::NamedValue;
 use crate::message::head::RequestHead;
+use crate::message::path;
 use crate::message::target::split_port;
 
 use super::value::is_like;
@@ -22,7 +23,8 @@ pub struct Request<'a> {
     head: &'a RequestHead,
     /// Without port and without the root dot, in lower case.
     host: Cow<'a, str>,
-    path: &'a str,
+    /// In its normal form.
+    path: Cow<'a, str>,
     client_ip: IpAddr,
     parameters: OnceCell<Vec<Parameter<'a>>>,
 }
@@ -43,8 +45,8 @@ impl<'a> Request<'a> {
     }
 
     /// The path that routes see.
-    pub fn path(&self) -> &'a str {
-        self.path
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     pub(super) fn head(&self) -> &'a RequestHead {
@@ -69,12 +71,12 @@ impl<'a> Request<'a> {
     }
 }
 
-/// `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
-fn routed_path(head: &RequestHead) -> &str {
+/// The path of a request in its normal form. `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
+pub(super) fn routed_path(head: &RequestHead) -> Cow<'_, str> {
     if head.target.is_asterisk() {
-        "/"
+        "/".into()
     } else {
-        head.target.path()
+        path::normal(head.target.path())
     }
 }
 

@@ -7,9 +7,15 @@ use crate::config::model::{PathMatch, Redirect, Route, Segment, Template, Values
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 
-/// The path a backend is asked for, without query.
+use super::request::routed_path;
+
+/// The path a backend is asked for, without query: as it came, unless the route changes it. Then it begins with its normal form,
+/// so that it cannot lead out of where the route puts it.
 pub fn backend_path<'a>(route: &Route, head: &'a RequestHead, client: &Client) -> Cow<'a, str> {
-    let path = head.target.path();
+    if route.rewrite.is_none() && route.strip_prefix.is_none() && route.add_prefix.is_none() {
+        return head.target.path().into();
+    }
+    let path = &*routed_path(head);
     if let Some(template) = &route.rewrite {
         return render(template, route, head, client, Template::path).into();
     }
@@ -21,7 +27,7 @@ pub fn backend_path<'a>(route: &Route, head: &'a RequestHead, client: &Client) -
         (Some(prefix), "") => prefix.clone().into(),
         (Some(prefix), rest) if rest.starts_with('/') => format!("{prefix}{rest}").into(),
         (Some(prefix), rest) => format!("{prefix}/{rest}").into(),
-        (None, rest) if rest.starts_with('/') => rest.into(),
+        (None, rest) if rest.starts_with('/') => rest.to_owned().into(),
         (None, rest) => format!("/{rest}").into(),
     }
 }
@@ -52,10 +58,7 @@ fn render(
     client: &Client,
     render: impl FnOnce(&Template, &Values<'_>) -> String,
 ) -> String {
-    let path = match head.target.is_asterisk() {
-        true => "/",
-        false => head.target.path(),
-    };
+    let path = &*routed_path(head);
     let values = Values {
         route: &route.name,
         rest: rest(&route.path, path),
@@ -145,7 +148,7 @@ mod tests {
             (&both, "/api", "/v2"),
             (&both, "/api/", "/v2/"),
             (add, "/", "/v2/"),
-            (add, "/a//b%2f", "/v2/a//b%2f"),
+            (add, "/a//b%2f", "/v2/a/b%2f"),
             ("", "//a/%2e", "//a/%2e"),
         ] {
             assert_eq!(rewritten(lines, target), expected, "{lines} {target}");
@@ -160,7 +163,7 @@ mod tests {
         let root = "match = { path = \"/old/\" }\nrewrite = \"/{rest}\"";
         let nested = "rewrite = \"/all{path}\"";
         for (lines, target, expected) in [
-            (people, "/users/%41%2f/x/y//z?q={", "/people/%41%2f/y//z"),
+            (people, "/users/%41%2f/x/y//z?q={", "/people/A%2f/y/z"),
             (people, "/users/1/x", "/people/1"),
             (people, "/users/1/x/", "/people/1/"),
             (people, "/users/a\"|b/x", "/people/a\"|b"),

@@ -177,7 +177,8 @@ fn a_parameter_picks_the_upstream() {
     let table = RouteTable::new(&[items]);
     let assert_to = |path, expected| {
         let head = head(Method::GET, path, &[]);
-        let found = table.find(&Request::new(&head, client()), |_, _| ());
+        let request = Request::new(&head, client());
+        let found = table.find(&request, |_, _| ());
         assert_eq!(found.ok().map(|found| found.to), expected, "{path}");
     };
     assert_to("/items/books", Some(Destination::Upstream(3)));

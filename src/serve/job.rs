@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::admit::Refusal;
 use crate::error::Cause;
 use crate::exchange::Exchange;
@@ -88,11 +90,12 @@ impl Job {
         let (head, client_ip) = (self.exchange.head(), self.context.client.ip);
         errand.wish = group.wish(head, client_ip);
         let others = &self.decided.plan.others;
-        let others: Vec<usize> = others
+        let others: SmallVec<[usize; 2]> = others
             .iter()
             .filter_map(|other| place_in(snapshot, &self.decided.snapshot, *other))
             .collect();
         errand.others = wishes(&others, head, client_ip, snapshot);
+        self.decided.plan.others = others;
         self.decided.plan.upstream = index;
         self.decided.snapshot = Arc::clone(snapshot);
         Some(Arc::clone(&group.upstream))

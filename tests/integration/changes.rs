@@ -41,14 +41,14 @@ fn paths_are_rewritten(engine: Engine) {
         ("/api/", "/v2/"),
         (
             "/users/%2F%0d%0a/posts/1//2?q=\"{",
-            "/people/%2F%0d%0a/1//2?q=\"{",
+            "/people/%2F%0d%0a/1/2?q=\"{",
         ),
         ("/users/a/posts", "/people/a"),
         ("/old/", "/"),
         ("/old//evil.test/x", "/evil.test/x"),
         ("/old/?q", "/?q"),
         ("/", "/all/"),
-        ("//x", "/all//x"),
+        ("//x", "/all/x"),
         ("http://a.test", "/all/"),
     ] {
         assert_eq!(proxy.get(target).text(), arrives, "{target}");

@@ -7,6 +7,7 @@ on_each_engine!(
     the_longest_prefix_wins,
     a_prefix_ends_at_a_slash,
     a_stripped_prefix_leaves_a_slash,
+    a_path_cannot_be_spelt_around_a_rule,
     services_by_name,
 );
 
@@ -92,10 +93,67 @@ fn a_stripped_prefix_leaves_a_slash(engine: Engine) {
         ("/api/", "/"),
         ("/api?q", "/?q"),
         ("/api/api/x", "/api/x"),
-        ("/api/%2e/./b//c", "/%2e/./b//c"),
+        // What is rewritten begins with the normal form: it cannot lead elsewhere.
+        ("/api/%2e/./b//c", "/b/c"),
+        ("/api//evil", "/evil"),
+        ("/api/b/../%2e%2e/api/c", "/c"),
+        ("/api/a%2Fb%20", "/a%2Fb%20"),
     ] {
         assert_eq!(proxy.get(target).text(), arrives, "{target}");
     }
+}
+
+/// However a path is spelt, the rules for it hold; what is forwarded stays as it came.
+fn a_path_cannot_be_spelt_around_a_rule(engine: Engine) {
+    let backend = Backend::start(|conn| {
+        let target = conn.request().target().to_owned();
+        conn.reply(200, &[], target);
+    });
+    let routes = "[[route]]\nname = \"open\"\nupstream = \"web\"\n\
+        [[route]]\nname = \"closed\"\nmatch = { path = \"/admin\" }\nanswer = { status = 403, body = \"no\" }\n\
+        [[route]]\nname = \"exact\"\nmatch = { path_exact = \"/login\" }\nanswer = { status = 404, body = \"nor here\" }";
+    let proxy = Proxy::to(engine, [&backend]).more(routes).start();
+    for target in [
+        "/admin",
+        "/admin/",
+        "/admin/x",
+        "//admin/x",
+        "/./admin/x",
+        "/x/../admin/x",
+        "/%61dmin/x",
+        "/x/%2e%2E/admin",
+        "/admin%2e/../admin",
+        "/../admin",
+        "/admin/../admin",
+        "/x/..//admin?y",
+    ] {
+        let answer = proxy.get(target);
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (403, "no"),
+            "{target}"
+        );
+    }
+    for target in [
+        "/login",
+        "/./login",
+        "//login",
+        "/l%6Fgin",
+        "/x/../login?y=/../z",
+    ] {
+        assert_eq!(proxy.get(target).status, 404, "{target}");
+    }
+    for target in [
+        "/adminx",
+        "/admin%2Fx",
+        "/admin/../x",
+        "/a/./b/%2e//c%zz",
+        "/%2561dmin",
+        "/admi%6e/../x",
+    ] {
+        assert_eq!(proxy.get(target).text(), target);
+    }
+    assert_eq!(backend.count(), 6);
 }
 
 fn services_by_name(engine: Engine) {
