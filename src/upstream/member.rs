@@ -67,6 +67,11 @@ impl Member {
         }
     }
 
+    /// Whether it can get requests at all at `now`, if only in need or once others have ended.
+    pub fn can_serve(&self, now: u64) -> bool {
+        self.settings.duty == Duty::Enabled && self.backend.gate(now) != Gate::Closed
+    }
+
     /// Whether a client that was here before may come again: it may while the backend is being emptied.
     pub fn welcomes_back(&self, now: Instant) -> bool {
         self.settings.duty != Duty::Disabled && self.backend.skip(now).is_none() && !self.is_full()

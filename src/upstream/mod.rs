@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::clock::nanos;
 use crate::config::model;
 
 use backend::{Backend, Skip};
@@ -137,9 +138,11 @@ impl Upstream {
         skips.any(|skip| matches!(skip, None | Some(Skip::Full)))
     }
 
-    /// Whether a request can go anywhere at `now`: to a usable backend, or to one that is only ejected.
+    /// Whether a request can go anywhere at `now`: to a usable backend, or to one that is only ejected. Takes no lock: every
+    /// request asks.
     pub fn can_serve(&self, now: Instant) -> bool {
-        self.has_usable(now) || self.has_ejected(now)
+        let now = nanos(now);
+        self.members.iter().any(|member| member.can_serve(now))
     }
 
     fn has_ejected(&self, now: Instant) -> bool {
