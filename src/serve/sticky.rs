@@ -64,9 +64,11 @@ impl Sticky {
 
     /// The member whose cookie the request has.
     pub(super) fn find(&self, head: &RequestHead) -> Option<usize> {
-        let given = head.cookie(&self.cookie)?;
-        let is_given = |value: &String| value.as_bytes().ct_eq(given).into();
-        self.values.iter().position(is_given)
+        // Several of one name may come, set for other paths; any that is ours will do.
+        head.cookies(&self.cookie).find_map(|given| {
+            let is_given = |value: &String| value.as_bytes().ct_eq(given).into();
+            self.values.iter().position(is_given)
+        })
     }
 
     /// The value of `Set-Cookie` that makes a client come back to this member.

@@ -41,10 +41,13 @@ impl Budget {
             }
         }
         let share = requests * u64::from(rules.budget_percent) / 100;
-        let is_granted = retries < share.max(u64::from(rules.budget_floor) * SECONDS);
-        if is_granted && let Some(second) = self.second(now) {
-            second.retries += 1;
-        }
+        let floor = u64::from(rules.budget_floor);
+        let Some(second) = self.second(now) else {
+            return false;
+        };
+        // The floor is of each second: what a burst has used up is not missing afterwards.
+        let is_granted = retries < share || second.retries < floor;
+        second.retries += u64::from(is_granted);
         is_granted
     }
 
@@ -103,14 +106,20 @@ mod tests {
         }
         let now = start + Duration::from_secs(9);
         assert_eq!(granted(&mut budget, &RULES, now), 100);
-        let later = start + Duration::from_secs(30);
-        assert_eq!(granted(&mut budget, &RULES, later), 10, "the floor");
+        for second in 10..13 {
+            let later = start + Duration::from_secs(second);
+            assert_eq!(
+                granted(&mut budget, &RULES, later),
+                1,
+                "the floor, in every second"
+            );
+        }
     }
 
     #[test]
     fn the_floor_holds_without_traffic_and_zero_is_none() {
         let now = Instant::now();
-        assert_eq!(granted(&mut Budget::default(), &RULES, now), 10);
+        assert_eq!(granted(&mut Budget::default(), &RULES, now), 1);
         let none = model::Retry {
             budget_percent: 0,
             budget_floor: 0,

@@ -199,7 +199,10 @@ impl Upstream {
         let mut others = self.members.iter().filter(is_other);
         let may_go = match backend.breaker() {
             State::Tripped { until } if until > now => return None,
-            State::Passing => others.any(|member| member.skip(now).is_none()),
+            // One that has yet to show that it is back does not count as another.
+            State::Passing => others.any(|member| {
+                member.skip(now).is_none() && member.backend.breaker() == State::Passing
+            }),
             State::Tripped { .. } | State::Probing { .. } => true,
         };
         if !may_go {
