@@ -1,7 +1,6 @@
 //! One backend: its address, its state and its counters; all that outlives a change of its upstream.
 //!
-//! State changes come from outside: probes through [`Backend::set_health`], attempts through the record functions of a
-//! [`super::lease::Lease`]. What a backend is *for* (its weight, its duty) is its [`super::member::Member`]'s.
+//! State changes come from outside: probes through [`Backend::set_health`], attempts through [`super::attempt`]. What a backend is *for* (its weight, its duty) is its [`super::member::Member`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +21,7 @@ use super::speed::Speed;
 pub use super::skip::Skip;
 
 /// The gate of a backend that takes requests.
-const OPEN: u64 = 0;
-/// The gate of a backend whose one trial is under way.
-const BUSY: u64 = u64::MAX - 1;
+pub(super) const OPEN: u64 = 0;
 /// The gate of a backend that cannot be reached, or whose name does not resolve.
 const CLOSED: u64 = u64::MAX;
 
@@ -44,13 +41,15 @@ pub struct Backend {
     pub(super) place: Place,
     at: model::BackendAddress,
     resolve: Resolve,
-    /// What of the condition a pick has to know: [`OPEN`], [`BUSY`], [`CLOSED`], or until when it is tripped. A pick looks at
-    /// every backend, under a lock that all workers share, so this costs it no second one.
-    gate: AtomicU64,
+    /// What of the condition a pick has to know: [`OPEN`], [`CLOSED`], or until when it is tripped or has its trial. A pick
+    /// looks at every backend, under a lock that all workers share, so this costs it no second one.
+    pub(super) gate: AtomicU64,
+    /// That of the condition, for those who begin.
+    pub(super) epoch: AtomicU64,
     /// Since when it takes requests again, for its slow start; 0: long enough.
     serving_since: AtomicU64,
     pub(super) condition: Mutex<Condition>,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +58,8 @@ pub(super) struct Condition {
     pub(super) is_resolved: bool,
     /// Whether that changed, and its probes do not know yet.
     pub(super) has_moved: bool,
+    /// Grows with each ejection and each move: what began before says nothing about what is now.
+    pub(super) epoch: u64,
     pub(super) health: Health,
     pub(super) breaker: Breaker,
 }
@@ -93,6 +94,7 @@ impl Backend {
             at: settings.at.clone(),
             resolve: settings.resolve.clone(),
             gate: AtomicU64::new(gate),
+            epoch: AtomicU64::new(0),
             serving_since: AtomicU64::new(0),
             condition: Mutex::new(condition),
             counters: Counters::default(),
@@ -120,7 +122,7 @@ impl Backend {
         }
         match condition.breaker.state() {
             State::Tripped { until } if until > now => Some(Skip::Ejected { until }),
-            State::Probing { is_busy: true } => Some(Skip::Probing),
+            State::Probing { busy_until } if busy_until > Some(now) => Some(Skip::Probing),
             _ => None,
         }
     }
@@ -209,91 +211,6 @@ impl Backend {
         }
     }
 
-    /// Begins an attempt, unless it has `most` already, or is to get one at a time and has it. `in_need`: nobody else is there, so
-    /// that it gets more than that.
-    pub(super) fn begin(&self, most: usize, in_need: bool, now: Instant) -> Option<Begun> {
-        if !self.counters.begin(most) {
-            return None;
-        }
-        let mut begun = Begun::Passing;
-        if self.gate.load(Ordering::Relaxed) != OPEN {
-            let mut condition = self.condition.lock();
-            if condition.breaker.begin_trial(now) {
-                begun = Begun::Trial;
-                self.publish(&condition);
-            } else if condition.breaker.state() != State::Passing {
-                if !in_need {
-                    self.counters.end();
-                    return None;
-                }
-                begun = Begun::InNeed;
-            }
-        }
-        self.counters.record_request();
-        Some(begun)
-    }
-
-    pub(super) fn end(&self, begun: Begun) {
-        self.counters.end();
-        if begun == Begun::Trial {
-            let mut condition = self.condition.lock();
-            condition.breaker.end_trial();
-            self.publish(&condition);
-        }
-    }
-
-    /// The head of an answer came. Returns what the backend is to be ejected for.
-    pub(super) fn record_answer(
-        &self,
-        begun: Begun,
-        rules: &model::Ejection,
-        is_error: bool,
-        after: Duration,
-        now: Instant,
-    ) -> Option<Reason> {
-        self.counters.record_answer(after);
-        if is_error {
-            self.speed.record_failure(after, now);
-        } else {
-            self.speed.record_answer(after, now);
-        }
-        let mut condition = self.condition.lock();
-        let was_passing = condition.breaker.state() == State::Passing;
-        if !was_passing && begun == Begun::Passing {
-            return None;
-        }
-        let reason = condition.breaker.record_answer(rules, is_error, after, now);
-        if !was_passing && condition.breaker.state() == State::Passing {
-            self.join(now);
-            self.publish(&condition);
-        }
-        reason
-    }
-
-    pub(super) fn record_success(&self, begun: Begun) {
-        let mut condition = self.condition.lock();
-        if begun != Begun::Passing || condition.breaker.state() == State::Passing {
-            condition.breaker.record_success();
-        }
-    }
-
-    /// An attempt failed. Returns what the backend is to be ejected for.
-    pub(super) fn record_failure(
-        &self,
-        begun: Begun,
-        rules: &model::Ejection,
-        after: Duration,
-        now: Instant,
-    ) -> Option<Reason> {
-        self.counters.record_failure();
-        self.speed.record_failure(after, now);
-        let mut condition = self.condition.lock();
-        if condition.breaker.state() != State::Passing && begun == Begun::Passing {
-            return None;
-        }
-        condition.breaker.record_failure(rules, now)
-    }
-
     /// The mean time to an answer's head lately, for comparing backends.
     pub(super) fn mean_time(&self, rules: &model::Ejection, now: Instant) -> Option<Duration> {
         self.condition.lock().breaker.mean_time(rules, now)
@@ -303,6 +220,7 @@ impl Backend {
     pub(super) fn eject(&self, rules: &model::Ejection, reason: Reason, now: Instant) -> Ejected {
         let mut condition = self.condition.lock();
         let ejected = condition.breaker.trip(rules, reason, now);
+        condition.epoch += 1;
         self.publish(&condition);
         ejected
     }
@@ -321,22 +239,12 @@ impl Backend {
             match condition.breaker.state() {
                 State::Passing => OPEN,
                 State::Tripped { until } => nanos(until),
-                State::Probing { is_busy: true } => BUSY,
                 // Over since the first moment there was.
-                State::Probing { is_busy: false } => 1,
+                State::Probing { busy_until } => busy_until.map_or(1, nanos),
             }
         };
         self.gate.store(gate, Ordering::Relaxed);
+        // Whoever sees this epoch sees its gate too.
+        self.epoch.store(condition.epoch, Ordering::Release);
     }
-}
-
-/// How an attempt began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begun {
-    /// As any other. Once its backend is ejected, it says nothing about it any more: it is from before.
-    Passing,
-    /// It is the one that shows whether the backend is back.
-    Trial,
-    /// At an ejected backend, because there was no other. That it is answered well shows as much.
-    InNeed,
 }

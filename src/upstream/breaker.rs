@@ -22,6 +22,8 @@ pub struct Breaker {
     is_spared: bool,
     /// It is passing again, and nobody has asked yet.
     has_returned: bool,
+    /// Trials begun; the last one has this number.
+    trials: u64,
 }
 
 /// What it lets through.
@@ -37,8 +39,8 @@ pub enum State {
     },
     /// One request at a time: its answer decides.
     Probing {
-        /// That request is under way.
-        is_busy: bool,
+        /// That request is under way, and the only one until then. (It may be a download, or a client that reads nothing.)
+        busy_until: Option<Instant>,
     },
 }
 
@@ -116,27 +118,30 @@ impl Breaker {
     /// There is reason to think that the backend is back: the next request shows, without waiting for the cooldown's end.
     pub fn reconsider(&mut self) {
         if matches!(self.state, State::Tripped { .. }) {
-            self.state = State::Probing { is_busy: false };
+            self.state = State::Probing { busy_until: None };
         }
     }
 
-    /// Asks to be the one request that a probing breaker lets through.
-    pub fn begin_trial(&mut self, now: Instant) -> bool {
+    /// Asks to be the one request that a probing breaker lets through; that is, with a number.
+    pub fn begin_trial(&mut self, rules: &model::Ejection, now: Instant) -> Option<u64> {
         let is_free = match self.state {
             State::Passing => false,
             State::Tripped { until } => until <= now,
-            State::Probing { is_busy } => !is_busy,
+            State::Probing { busy_until } => busy_until <= Some(now),
         };
-        if is_free {
-            self.state = State::Probing { is_busy: true };
+        if !is_free {
+            return None;
         }
-        is_free
+        let busy_until = Some(now + rules.cooldown);
+        self.state = State::Probing { busy_until };
+        self.trials += 1;
+        Some(self.trials)
     }
 
     /// That request has ended. Without a verdict (its client left, say) the next one shows.
-    pub fn end_trial(&mut self) {
-        if self.state == (State::Probing { is_busy: true }) {
-            self.state = State::Probing { is_busy: false };
+    pub fn end_trial(&mut self, number: u64) {
+        if number == self.trials && matches!(self.state, State::Probing { .. }) {
+            self.state = State::Probing { busy_until: None };
         }
     }
 
@@ -296,13 +301,15 @@ mod tests {
             (ejected.cooldown, ejected.reason),
             (seconds(10), Reason::Failures)
         );
-        assert!(!breaker.begin_trial(start + seconds(9)));
+        assert_eq!(breaker.begin_trial(&RULES, start + seconds(9)), None);
         assert_eq!(breaker.state().as_str(start + seconds(9)), "tripped");
         assert_eq!(breaker.state().as_str(start + seconds(10)), "probing");
-        assert!(breaker.begin_trial(start + seconds(10)));
-        assert!(!breaker.begin_trial(start + seconds(10)), "one at a time");
-        breaker.end_trial();
-        assert!(breaker.begin_trial(start + seconds(11)), "it told nothing");
+        assert_eq!(breaker.begin_trial(&RULES, start + seconds(10)), Some(1));
+        let another = breaker.begin_trial(&RULES, start + seconds(10));
+        assert_eq!(another, None, "one at a time");
+        breaker.end_trial(1);
+        let another = breaker.begin_trial(&RULES, start + seconds(11));
+        assert_eq!(another, Some(2), "it told nothing");
         assert_eq!(
             breaker.record_answer(&RULES, false, QUICK, start + seconds(11)),
             None
@@ -313,6 +320,21 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_that_lasts_is_not_the_only_one_for_ever() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        trip(&mut breaker, now);
+        assert_eq!(breaker.begin_trial(&RULES, now + seconds(10)), Some(1));
+        assert_eq!(breaker.begin_trial(&RULES, now + seconds(19)), None);
+        assert_eq!(breaker.begin_trial(&RULES, now + seconds(20)), Some(2));
+        breaker.end_trial(1);
+        let third = breaker.begin_trial(&RULES, now + seconds(21));
+        assert_eq!(third, None, "the second is under way");
+        breaker.end_trial(2);
+        assert_eq!(breaker.begin_trial(&RULES, now + seconds(21)), Some(3));
+    }
+
+    #[test]
     fn with_reason_to_think_that_it_is_back_the_cooldown_is_cut_short() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
@@ -320,7 +342,7 @@ mod tests {
         assert_eq!(breaker.state(), State::Passing);
         trip(&mut breaker, now);
         breaker.reconsider();
-        assert!(breaker.begin_trial(now));
+        assert!(breaker.begin_trial(&RULES, now).is_some());
         assert_eq!(
             breaker.record_failure(&RULES, now),
             Some(Reason::StillFailing)
@@ -336,7 +358,7 @@ mod tests {
         let mut cooldowns = vec![trip(&mut breaker, now).cooldown.as_secs()];
         for _ in 0..4 {
             now += seconds(60);
-            assert!(breaker.begin_trial(now));
+            assert!(breaker.begin_trial(&RULES, now).is_some());
             let reason = breaker.record_failure(&RULES, now);
             assert_eq!(reason, Some(Reason::StillFailing));
             cooldowns.push(
@@ -347,7 +369,7 @@ mod tests {
             );
         }
         assert_eq!(cooldowns, [10, 20, 40, 60, 60]);
-        breaker.begin_trial(now + seconds(60));
+        breaker.begin_trial(&RULES, now + seconds(60));
         breaker.record_answer(&RULES, false, QUICK, now + seconds(60));
         breaker.record_success();
         assert_eq!(trip(&mut breaker, now + seconds(61)).cooldown, seconds(10));
@@ -402,7 +424,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         trip(&mut breaker, now);
-        breaker.begin_trial(now + seconds(10));
+        breaker.begin_trial(&RULES, now + seconds(10));
         let reason = breaker.record_answer(&RULES, true, QUICK, now + seconds(10));
         assert_eq!(reason, Some(Reason::StillFailing));
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Upstream;
-use super::backend::{Backend, Begun};
+use super::attempt::Begun;
+use super::backend::Backend;
 use super::breaker::Ejected;
 use super::member::{Member, Tier};
 
@@ -21,7 +22,8 @@ impl Lease {
     /// requests that it may have.
     pub fn new(upstream: &Arc<Upstream>, index: usize, tier: Tier, now: Instant) -> Option<Lease> {
         let Member { backend, settings } = upstream.members.get(index)?;
-        let begun = backend.begin(settings.max_connections, tier == Tier::Ejected, now)?;
+        let (most, rules) = (settings.max_connections, &upstream.settings.ejection);
+        let begun = backend.begin(most, tier == Tier::Ejected, rules, now)?;
         Some(Lease {
             upstream: Arc::clone(upstream),
             backend: Arc::clone(backend),
@@ -82,18 +84,28 @@ mod tests {
     use crate::config::model::Backend as Settings;
     use crate::upstream::breaker::State;
 
-    #[test]
-    fn what_began_before_an_ejection_neither_ends_nor_prolongs_it() {
-        let now = Instant::now();
-        let upstream = Upstream::adjusted(|settings| {
+    /// Two backends, so that one may go.
+    fn two(adjust: impl FnOnce(&mut crate::config::model::Upstream)) -> Arc<Upstream> {
+        Upstream::adjusted(|settings| {
             let first = settings.backends.remove(0);
             let named = |id: &str| Settings::new(id, first.at.clone());
             settings.backends = vec![named("b0"), named("b1")];
+            adjust(settings);
+        })
+    }
+
+    fn lease(upstream: &Arc<Upstream>, now: Instant) -> Lease {
+        Lease::new(upstream, 0, Tier::Primary, now).unwrap()
+    }
+
+    #[test]
+    fn what_began_before_an_ejection_neither_ends_nor_prolongs_it() {
+        let now = Instant::now();
+        let upstream = two(|settings| {
             settings.ejection.failures = 1;
             settings.ejection.cooldown = Duration::from_secs(60);
         });
-        let lease = |now| Lease::new(&upstream, 0, Tier::Primary, now);
-        let [failing, good, late] = [(); 3].map(|()| lease(now).unwrap());
+        let [failing, good, late] = [(); 3].map(|()| lease(&upstream, now));
         assert!(failing.record_failure(Duration::ZERO, now).is_some());
         let tripped = failing.backend().breaker();
         assert!(matches!(tripped, State::Tripped { .. }));
@@ -102,10 +114,74 @@ mod tests {
         assert_eq!(good.backend().breaker(), tripped);
         // Its trial is under way: only that one says whether it is back.
         let later = now + Duration::from_secs(60);
-        let trial = lease(later).unwrap();
+        let trial = lease(&upstream, later);
         assert_eq!(late.record_failure(Duration::ZERO, later), None);
-        assert_eq!(trial.backend().breaker(), State::Probing { is_busy: true });
+        let breaker = trial.backend().breaker();
+        assert!(matches!(
+            breaker,
+            State::Probing {
+                busy_until: Some(_)
+            }
+        ));
         assert_eq!(trial.record_answer(false, Duration::ZERO, later), None);
         assert_eq!(trial.backend().breaker(), State::Passing);
+    }
+    #[test]
+    fn what_hung_when_it_was_ejected_does_not_eject_it_again_when_it_is_back() {
+        let now = Instant::now();
+        let upstream = two(|_| ());
+        let hanging = [(); 3].map(|()| lease(&upstream, now));
+        let failing = [(); 3].map(|()| lease(&upstream, now));
+        let mut ejected = failing
+            .iter()
+            .filter_map(|one| one.record_failure(Duration::ZERO, now));
+        assert!(ejected.next().is_some());
+        let back = now + Duration::from_secs(10);
+        let trial = lease(&upstream, back);
+        trial.record_answer(false, Duration::ZERO, back);
+        trial.record_success();
+        assert_eq!(trial.backend().breaker(), State::Passing);
+        let long = Duration::from_secs(30);
+        let late = hanging.map(|one| one.record_failure(long, now + long));
+        assert_eq!(late, [None; 3]);
+        let anew = [(); 3].map(|()| lease(&upstream, now + long));
+        let ejected = anew.map(|one| one.record_failure(Duration::ZERO, now + long));
+        assert!(
+            ejected.iter().any(Option::is_some),
+            "what began since counts"
+        );
+    }
+
+    #[test]
+    fn what_was_under_way_to_where_it_was_before_says_nothing_about_where_it_is() {
+        let now = Instant::now();
+        let upstream = two(|settings| {
+            let host = "app.test".into();
+            settings.backends[0].at = crate::config::model::BackendAddress::Tcp { host, port: 80 };
+        });
+        let backend = &upstream.members[0].backend;
+        backend.set_addresses(&[[10, 0, 0, 1].into()], now);
+        let old = [(); 3].map(|()| lease(&upstream, now));
+        backend.set_addresses(&[[10, 0, 0, 2].into()], now);
+        let ejected = old.map(|one| one.record_failure(Duration::ZERO, now));
+        assert_eq!(ejected, [None; 3]);
+    }
+
+    #[test]
+    fn an_error_that_comes_whole_shortens_no_cooldown() {
+        let mut now = Instant::now();
+        let upstream = two(|settings| {
+            settings.ejection.error_percent = 50;
+            settings.ejection.min_requests = 1;
+        });
+        let mut cooldowns = Vec::new();
+        for _ in 0..5 {
+            let one = lease(&upstream, now);
+            let ejected = one.record_answer(true, Duration::ZERO, now).unwrap();
+            one.record_success();
+            cooldowns.push(ejected.cooldown.as_secs());
+            now += Duration::from_secs(61);
+        }
+        assert_eq!(cooldowns, [10, 20, 40, 60, 60]);
     }
 }

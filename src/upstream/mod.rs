@@ -4,6 +4,7 @@
 //! who is probed up to `health`, who is asked up to `forward`. An upstream's list of members never changes: when it has to, a
 //! successor takes over what is known, by backend identity.
 
+mod attempt;
 pub mod backend;
 pub mod breaker;
 mod budget;

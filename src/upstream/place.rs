@@ -94,6 +94,7 @@ impl Backend {
             condition.health = Health::default();
             condition.breaker = Breaker::default();
             condition.has_moved = true;
+            condition.epoch += 1;
             self.join(now);
         }
         self.publish(&condition);
