@@ -43,11 +43,10 @@ impl Counters {
 
     /// One attempt more, unless there are `most` already.
     pub(super) fn begin(&self, most: usize) -> bool {
-        let fits = self.active.fetch_add(1, Ordering::Relaxed) < most;
-        if !fits {
-            self.end();
-        }
-        fits
+        // Never more, not even for a moment: whoever looks at that moment would take a free place for a taken one.
+        let more = |active: usize| (active < most).then_some(active + 1);
+        let begun = (self.active).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        begun.is_ok()
     }
 
     pub(super) fn end(&self) {
