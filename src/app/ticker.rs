@@ -21,13 +21,7 @@ fn look_after(upstream: &Upstream, now: Instant) {
     upstream
         .backends()
         .for_each(|backend| backend.idle.reap(now));
-    for (backend, ejected) in upstream.eject_slow(now) {
-        let (name, id, cooldown) = (&upstream.name, &backend.id, ejected.cooldown.as_secs_f32());
-        log::warn!(
-            "backend {name}/{id} ejected for {cooldown} s: {}",
-            ejected.reason.as_str()
-        );
-    }
+    upstream.eject_slow(now);
 }
 
 /// The thread for what has to happen now and then.

@@ -111,6 +111,19 @@ impl Candidates<'_> {
         self.lease(Tier::Ejected, now)
     }
 
+    /// The next primary that is known to be well: for a request that is only made to be quicker.
+    pub fn next_passing(&mut self, now: Instant) -> Option<Lease> {
+        let before = self.tried.len();
+        let members = self.upstream.members.iter().enumerate();
+        let left_out = members.filter(|(_, member)| !member.backend.is_passing());
+        self.tried.extend(left_out.map(|(index, _)| index));
+        let lease = self.lease(Tier::Primary, now);
+        let given = lease.as_ref().and(self.tried.last().copied());
+        self.tried.truncate(before);
+        self.tried.extend(given);
+        lease
+    }
+
     /// The backends that were given.
     pub fn into_tried(self) -> Tried {
         self.tried

@@ -524,3 +524,26 @@ fn the_fastest_spreads_what_comes_at_once() {
     assert_eq!(active, [50, 50]);
     drop(held);
 }
+
+#[test]
+fn only_a_primary_that_is_well_is_asked_to_be_quicker() {
+    let start = Instant::now();
+    let upstream = adjusted(Strategy::RoundRobin, &[1, 1, 1], |settings| {
+        settings.backends[2].is_backup = true;
+    });
+    let balancer = Balancer::new(&upstream);
+    let next = |now| {
+        let tried = Tried::from_slice(&[0]);
+        let mut candidates = balancer.candidates_but(&upstream, Wish::default(), tried);
+        let lease = candidates.next_passing(now);
+        let id = lease.map(|lease| lease.backend().id.to_string());
+        (id, candidates.into_tried().to_vec())
+    };
+    assert_eq!(next(start), (Some("b1".into()), vec![0, 1]));
+    make_fail(&upstream, 1, start);
+    assert_eq!(next(start), (None, vec![0]), "ejected, and a backup");
+    let later = start + Duration::from_secs(61);
+    assert_eq!(next(later), (None, vec![0]), "its trial is another's");
+    make_unreachable(&upstream, 1);
+    assert_eq!(next(later), (None, vec![0]));
+}

@@ -8,20 +8,15 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
+use smallvec::SmallVec;
 
 use crate::error::Cause;
 use crate::socket::Socket;
-use crate::upstream::dial::{DialError, dial};
-use crate::upstream::idle::Connection;
 use crate::upstream::lease::Lease;
 
 use super::call::{Call, Manner};
-use super::connector::cause_of;
 use super::launch::{Launched, send_over};
 use super::{Attempt, Outbound, note};
-
-/// Connecting for a hedge may take as long as was waited before it, but at least this.
-const MIN_CONNECT: Duration = Duration::from_millis(20);
 
 /// How a race between two attempts ended.
 #[derive(Debug)]
@@ -30,9 +25,7 @@ pub struct Hedged {
     pub launched: Launched,
     /// The other one.
     pub other: Attempt,
-    /// Whether the second attempt got as far as being sent.
-    pub was_sent: bool,
-    /// Whether it is the one to go on with.
+    /// Whether the second one is the one to go on with.
     pub has_won: bool,
 }
 
@@ -86,33 +79,30 @@ impl Launched {
         let is_reused = self.call.facts.is_reused.is_set();
         let cause = Some(Cause::BackendClosed);
         let age = self.age(now);
-        let ejected = if is_reused {
-            None
-        } else {
-            self.lease.record_failure(age, now)
-        };
-        Attempt {
-            ejected,
-            ..note(&self.lease, cause, age, is_reused)
+        if !is_reused {
+            self.lease.record_failure(age, now);
         }
+        note(&self.lease, cause, age, is_reused)
     }
 }
 
-/// Sends the request that is `first`'s to the leased backend too, and waits until one of them answers.
-pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Hedged {
-    let waited = first.age(Instant::now());
-    let second = match launch(outbound, lease, &first, waited) {
-        Ok(second) => second,
-        Err(other) => {
-            return Hedged {
-                launched: first,
-                other,
-                was_sent: false,
-                has_won: false,
-            };
-        }
+/// Sends the request that is `first`'s to the leased backend too, over an idle connection, and waits until one of them
+/// answers. An error of the second one's is no answer as long as the first is out.
+///
+/// # Errors
+/// With `first`, when there is no idle connection: for a new one the backend might keep everybody waiting, although the first
+/// answers meanwhile.
+pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Result<Hedged, Launched> {
+    let Some(second) = launch(outbound, lease) else {
+        return Err(first);
     };
-    let ready = wait(&first, &second);
+    let mut ready = wait(&first, Some(&second));
+    if ready == Ready::Second && is_error(&second.connection.socket) {
+        ready = match wait(&first, None) {
+            Ready::First => Ready::First,
+            Ready::Second | Ready::Neither => Ready::Second,
+        };
+    }
     let now = Instant::now();
     let (launched, other, has_won) = match ready {
         Ready::First if news(&first.connection.socket) == News::End => {
@@ -124,73 +114,37 @@ pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Hedged {
         Ready::First | Ready::Neither => (first, second.give_up(now), false),
         Ready::Second => (second, first.give_up(now), true),
     };
-    Hedged {
+    Ok(Hedged {
         launched,
         other,
-        was_sent: true,
         has_won,
-    }
-}
-
-/// Sends the request again, over an idle connection or a new one.
-///
-/// # Errors
-/// With what the log gets to know when there is no connection; a backend that is only slow to accept has not failed.
-fn launch(
-    outbound: &Outbound,
-    lease: Lease,
-    first: &Launched,
-    waited: Duration,
-) -> Result<Launched, Attempt> {
-    let since = Instant::now();
-    let call = Call::new(&lease, outbound, Manner::of(outbound));
-    let reused = call
-        .backend
-        .idle
-        .check_out(since, call.manner.tolerates_stale);
-    let connection = match reused {
-        Some(reused) => Ok(call.reuse(reused)),
-        None => {
-            let patience = waited.max(MIN_CONNECT).min(call.timeouts.connect);
-            let deadline = first.limit().min(since + patience);
-            dial(&call.backend, deadline).map(Connection::from)
-        }
-    };
-    let cause = match connection {
-        Ok(connection) => match send_over(&call, connection) {
-            Some(connection) => {
-                return Ok(Launched {
-                    lease,
-                    call,
-                    connection,
-                    since,
-                });
-            }
-            None => Cause::BackendClosed,
-        },
-        Err(DialError::Name) => Cause::DnsFailed,
-        Err(DialError::Connect(error)) => cause_of(&error),
-    };
-    let now = Instant::now();
-    let after = now.saturating_duration_since(since);
-    let ejected = match cause {
-        Cause::DnsFailed | Cause::ConnectRefused => lease.record_failure(after, now),
-        _ => None,
-    };
-    let is_reused = call.facts.is_reused.is_set();
-    Err(Attempt {
-        ejected,
-        ..note(&lease, Some(cause), after, is_reused)
     })
 }
 
-/// Waits until one of them can be read.
-fn wait(first: &Launched, second: &Launched) -> Ready {
+/// Sends the request again, over an idle connection; `None`: there is none that takes it.
+fn launch(outbound: &Outbound, lease: Lease) -> Option<Launched> {
+    let since = Instant::now();
+    let call = Call::new(&lease, outbound, Manner::of(outbound));
+    let idle = &call.backend.idle;
+    let reused = idle.check_out(since, call.manner.tolerates_stale)?;
+    let connection = send_over(&call, call.reuse(reused))?;
+    Some(Launched {
+        lease,
+        call,
+        connection,
+        since,
+    })
+}
+
+/// Waits until one of them can be read, or until the first one's time is over.
+fn wait(first: &Launched, second: Option<&Launched>) -> Ready {
     let limit = first.limit();
     loop {
         let left = limit.saturating_duration_since(Instant::now());
-        let sockets = [first, second].map(|launched| &launched.connection.socket);
-        let mut polled = sockets.map(|socket| PollFd::new(socket, PollFlags::IN));
+        let launched = [Some(first), second].into_iter().flatten();
+        let mut polled: SmallVec<[PollFd<'_>; 2]> = launched
+            .map(|launched| PollFd::new(&launched.connection.socket, PollFlags::IN))
+            .collect();
         let patience = Timespec::try_from(left).ok();
         match poll(&mut polled, patience.as_ref()) {
             Ok(0) if left.is_zero() => return Ready::Neither,
@@ -198,13 +152,22 @@ fn wait(first: &Launched, second: &Launched) -> Ready {
             // Out of memory: whoever goes on with the first finds out.
             Err(_) => return Ready::Neither,
         }
-        let [first, second] = polled.map(|one| !one.revents().is_empty());
-        if first {
-            return Ready::First;
+        let ready = polled.iter().position(|one| !one.revents().is_empty());
+        match ready {
+            Some(0) => return Ready::First,
+            Some(_) => return Ready::Second,
+            None => (),
         }
-        if second {
-            return Ready::Second;
-        }
+    }
+}
+
+/// Whether what has come begins like an answer with 5xx.
+fn is_error(socket: &Socket) -> bool {
+    let mut begin = [0_u8; 10];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    match recv(socket, &mut begin, flags) {
+        Ok((10, _)) => begin.starts_with(b"HTTP/1.") && begin.ends_with(b" 5"),
+        _ => false,
     }
 }
 

@@ -24,7 +24,6 @@ use smallvec::SmallVec;
 use crate::error::Cause;
 use crate::message::head::Answer;
 use crate::socket::Socket;
-use crate::upstream::breaker::Ejected;
 use crate::upstream::lease::Lease;
 
 pub use attempt::Client;
@@ -85,12 +84,10 @@ pub struct Attempt {
     pub duration: Duration,
     /// Whether an idle connection was used again.
     pub is_reused: bool,
-    /// The failure took the backend out of the rotation.
-    pub ejected: Option<Ejected>,
 }
 
-/// Sends the request to one lease after another, of its own upstream first and then from `elsewhere`. Every attempt is added to `attempts`, also when the result is an error. When
-/// it is `launched` already, that is the first attempt.
+/// Sends the request to one lease after another, of its own upstream first and then from `elsewhere`. Every attempt is added to
+/// `attempts`, also when the result is an error. When it is `launched` already, that is the first attempt.
 ///
 /// # Errors
 /// The cause of the last failure; [`Cause::NoBackend`] when there was no lease at all.
@@ -125,10 +122,8 @@ pub fn send(
                 let now = Instant::now();
                 let duration = now.saturating_duration_since(started);
                 let is_error = answered.answer.head.status.is_server_error();
-                attempts.push(Attempt {
-                    ejected: lease.record_answer(is_error, duration, now),
-                    ..note(&lease, None, duration, answered.is_reused)
-                });
+                lease.record_answer(is_error, duration, now);
+                attempts.push(note(&lease, None, duration, answered.is_reused));
                 return Ok(Forwarded {
                     answer: answered.answer,
                     upgraded: answered.upgraded,
@@ -159,12 +154,17 @@ pub fn send(
 /// Where in its upstream it is tried again, if there is another backend, and the upstream's budget allows for it. Other
 /// upstreams do not suffer from what this one has too much of: no budget keeps a request from them.
 fn retry(failed: &Lease, leases: &mut dyn Iterator<Item = Lease>) -> Option<Lease> {
-    if failed.upstream().withdraw_retry(Instant::now()) {
-        return leases.next();
+    let upstream = failed.upstream();
+    if upstream.withdraw_retry(Instant::now()) {
+        let lease = leases.next();
+        if lease.is_none() {
+            upstream.return_retry(Instant::now());
+        }
+        return lease;
     }
     log::debug!(
         "upstream {}: no retry, its budget is used up",
-        failed.upstream().name
+        upstream.name
     );
     None
 }
@@ -203,15 +203,10 @@ fn record(failed: &Failed, next: Next, lease: &Lease, started: Instant) -> Attem
         };
     };
     let is_backends_fault = next != Next::FreshConnection && cause != Cause::Internal;
-    let ejected = if is_backends_fault {
-        lease.record_failure(duration, now)
-    } else {
-        None
-    };
-    Attempt {
-        ejected,
-        ..note(lease, Some(cause), duration, failed.is_reused)
+    if is_backends_fault {
+        lease.record_failure(duration, now);
     }
+    note(lease, Some(cause), duration, failed.is_reused)
 }
 
 fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool) -> Attempt {
@@ -222,7 +217,6 @@ fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool
         is_overtaken: false,
         duration,
         is_reused,
-        ejected: None,
     }
 }
 

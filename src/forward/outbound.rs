@@ -139,6 +139,11 @@ impl Outbound {
         self.is_idempotent
     }
 
+    /// Whether it changes nothing, so that doing it twice at the same time does no harm either (RFC 9110 section 9.2.1).
+    pub fn is_safe(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
     /// Whether it asks for another protocol, so that a 101 is an answer.
     pub fn is_upgrade(&self) -> bool {
         self.is_upgrade

@@ -543,3 +543,13 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
     assert_eq!(result.err().unwrap().cause, Cause::BadResponse);
     backend.done();
 }
+
+#[test]
+fn a_retry_that_finds_nobody_costs_no_budget() {
+    let upstream = upstream(BackendAddress::Unix("/nowhere".into()));
+    let failed = lease(&upstream).unwrap();
+    for _ in 0..100 {
+        assert!(retry(&failed, &mut std::iter::empty()).is_none());
+    }
+    assert!(upstream.withdraw_retry(Instant::now()));
+}

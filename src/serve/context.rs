@@ -21,7 +21,6 @@ use crate::message::fields::Fields;
 use crate::message::forwarded::{Client, Hop};
 use crate::message::head::RequestHead;
 use crate::respond::{self, Break, End};
-use crate::upstream::breaker::Ejected;
 
 use super::snapshot::Snapshot;
 
@@ -240,9 +239,6 @@ impl Context {
                 attempt.backend,
                 attempt.duration.as_millis(),
             );
-            if let Some(ejected) = attempt.ejected {
-                log_ejection(&attempt.backend, ejected);
-            }
         }
     }
 }
@@ -273,15 +269,6 @@ impl Drop for Context {
             user_agent: self.request.user_agent.as_deref(),
         });
     }
-}
-
-/// Tells that a backend has left the rotation.
-pub(super) fn log_ejection(backend: &str, ejected: Ejected) {
-    log::warn!(
-        "backend {backend} ejected for {} s: {}",
-        ejected.cooldown.as_secs_f32(),
-        ejected.reason.as_str()
-    );
 }
 
 /// 26 characters: 48 bits of time, so that ids sort by it, and 80 random bits, in Crockford's base 32.

@@ -1,11 +1,12 @@
 //! When a request that is out gets a second attempt at another backend (`retry.hedge`): once it has taken longer than 95 of 100
-//! do, at most once, and within the retry budget.
+//! do, at most once, within the retry budget, and only where that changes nothing (GET, HEAD, OPTIONS). It is never what shows
+//! whether a backend is back, never a backup's, and takes no place that somebody waits for.
 //!
 //! Never for a client that sticks to a backend, which may know what others do not.
 
 use std::time::Instant;
 
-use crate::forward::{self, Hedged};
+use crate::forward;
 use crate::upstream::Upstream;
 use crate::upstream::lease::Lease;
 use crate::upstream::watch::Watch;
@@ -16,7 +17,8 @@ use super::pass::leave;
 
 /// When the request that has just gone out is late.
 pub(super) fn due(upstream: &Upstream, errand: &Errand, now: Instant) -> Option<Instant> {
-    if !matches!(errand.first, First::Launched(_)) || errand.wish.stick.is_some() {
+    let may_go_twice = errand.outbound.is_safe() && errand.wish.stick.is_none();
+    if !may_go_twice || !matches!(errand.first, First::Launched(_)) {
         return None;
     }
     Some(now + upstream.slow_after(now)?)
@@ -37,23 +39,26 @@ pub(super) fn look(mut job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job
     if !is_late || is_over || launched.has_news() {
         return Some(job);
     }
-    match other(&mut job, now) {
-        Some(lease) => Some(hedge(job, lease)),
-        None => leave(job, watch),
+    let lease = other(&mut job, now);
+    if lease.is_some_and(|lease| hedge(&mut job, lease, now)) {
+        Some(job)
+    } else {
+        leave(job, watch)
     }
 }
 
 /// Another backend for the request, if the budget allows for it.
-fn other(job: &mut Job, now: Instant) -> Option<Lease> {
+pub(super) fn other(job: &mut Job, now: Instant) -> Option<Lease> {
     let group = job.decided.group()?;
     let errand = job.errand.as_mut()?;
     let upstream = &group.upstream;
-    if upstream.members.len() <= errand.tried.len() || !upstream.withdraw_retry(now) {
+    let has_others = upstream.members.len() > errand.tried.len();
+    if !has_others || upstream.waiting() > 0 || !upstream.withdraw_retry(now) {
         return None;
     }
     let tried = std::mem::take(&mut errand.tried);
     let mut candidates = group.balancer.candidates_but(upstream, errand.wish, tried);
-    let lease = candidates.next_at(now);
+    let lease = candidates.next_passing(now);
     errand.tried = candidates.into_tried();
     if lease.is_none() {
         upstream.return_retry(now);
@@ -61,28 +66,32 @@ fn other(job: &mut Job, now: Instant) -> Option<Lease> {
     lease
 }
 
-/// Makes the second attempt, and goes on with the one that answers first.
-fn hedge(mut job: Box<Job>, lease: Lease) -> Box<Job> {
-    let Some(errand) = &mut job.errand else {
-        return job;
+/// Makes the second attempt, and goes on with the one that answers first. False: it was not made, and the first has to be
+/// waited for as before.
+fn hedge(job: &mut Job, lease: Lease, now: Instant) -> bool {
+    let (Some(group), Some(errand)) = (job.decided.group(), &mut job.errand) else {
+        return true;
     };
     let first = match std::mem::replace(&mut errand.first, First::Nowhere) {
         First::Launched(first) => first,
         other => {
             errand.first = other;
-            return job;
+            return true;
         }
     };
-    let Hedged {
-        launched,
-        other,
-        was_sent,
-        has_won,
-    } = forward::hedge(&errand.outbound, first, lease);
-    errand.first = First::Launched(launched);
-    job.context.attempts.push(other);
-    if was_sent && let Some(group) = job.decided.group() {
-        group.upstream.record_hedge(has_won);
+    match forward::hedge(&errand.outbound, first, lease) {
+        Ok(hedged) => {
+            errand.first = First::Launched(hedged.launched);
+            job.context.attempts.push(hedged.other);
+            group.upstream.record_hedge(hedged.has_won);
+            true
+        }
+        Err(first) => {
+            errand.first = First::Launched(first);
+            // That backend has not had its turn.
+            errand.tried.pop();
+            group.upstream.return_retry(now);
+            false
+        }
     }
-    job
 }

@@ -20,7 +20,7 @@ use crate::error::Cause;
 use crate::forward::{self, Attempts, Client, Forwarded, Outbound, RequestBody};
 use crate::message::head::RequestHead;
 
-use super::context::{self, Context};
+use super::context::Context;
 use super::decide::Plan;
 use super::seldom::Seldom;
 use super::snapshot::Snapshot;
@@ -263,7 +263,7 @@ fn ask(client: &Client, duplicate: Duplicate) -> Result<(), Cause> {
     let mut source = body.as_slice();
     let framing = outbound.framing();
     let mut body = RequestBody::new(&mut source, framing, u64::MAX).at_hand(true);
-    let (mut attempts, since) = (Attempts::new(), Instant::now());
+    let since = Instant::now();
     let forwarded = forward::send(
         client,
         &outbound,
@@ -271,13 +271,8 @@ fn ask(client: &Client, duplicate: Duplicate) -> Result<(), Cause> {
         None,
         &mut lease,
         &mut std::iter::empty(),
-        &mut attempts,
+        &mut Attempts::new(),
     );
-    for attempt in &attempts {
-        if let Some(ejected) = attempt.ejected {
-            context::log_ejection(&attempt.backend, ejected);
-        }
-    }
     forwarded
         .map(|forwarded| discard(forwarded, since))
         .map_err(|gave_up| gave_up.cause)
@@ -293,9 +288,7 @@ fn discard(forwarded: Forwarded, since: Instant) {
         // It was our own time that was over, or the upstream's: as on the road of requests, nobody's fault.
         Err(error) if error.kind() == io::ErrorKind::TimedOut => (),
         Err(_) => {
-            if let Some(ejected) = lease.record_failure(since.elapsed(), Instant::now()) {
-                context::log_ejection(&lease.backend().id, ejected);
-            }
+            lease.record_failure(since.elapsed(), Instant::now());
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::respond::{self, Break, Page};
 use crate::tunnel::Tunnels;
 use crate::upstream::watch::Watch;
 
-use super::context::{self, Context};
+use super::context::Context;
 use super::errand::{Errand, First, ask, wishes};
 use super::hedge;
 use super::job::{Decided, Job};
@@ -238,10 +238,8 @@ fn respond(
                 context.request_id
             );
             let is_time_over = error.kind() == io::ErrorKind::TimedOut;
-            if !is_time_over
-                && let Some(ejected) = lease.record_failure(context.elapsed(), Instant::now())
-            {
-                context::log_ejection(&backend, ejected);
+            if !is_time_over {
+                lease.record_failure(context.elapsed(), Instant::now());
             }
         }
         // A client that left says nothing about the backend.

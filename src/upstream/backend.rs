@@ -137,6 +137,11 @@ impl Backend {
         }
     }
 
+    /// Whether it takes requests, and not only one that shows whether it is back.
+    pub fn is_passing(&self) -> bool {
+        self.gate.load(Ordering::Relaxed) == OPEN
+    }
+
     /// How far its slow start of `whole` nanoseconds is at `now`, in thousandths.
     pub(super) fn ramp(&self, now: u64, whole: u64) -> u64 {
         /// It has to get something, or it would never be seen to work.

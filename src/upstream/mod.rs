@@ -193,8 +193,20 @@ impl Upstream {
         slow.into_iter().filter_map(eject).collect()
     }
 
-    /// Takes a backend out of the rotation; never the last usable one.
+    /// Takes a backend out of the rotation, and tells of it; never the last usable one.
     fn eject(&self, backend: &Backend, reason: Reason, now: Instant) -> Option<Ejected> {
+        let ejected = self.take_out(backend, reason, now)?;
+        log::warn!(
+            "backend {}/{} ejected for {} s: {}",
+            self.name,
+            backend.id,
+            ejected.cooldown.as_secs_f32(),
+            reason.as_str()
+        );
+        Some(ejected)
+    }
+
+    fn take_out(&self, backend: &Backend, reason: Reason, now: Instant) -> Option<Ejected> {
         let _guard = self.shared.ejecting.lock();
         let is_other = |member: &&Member| member.backend.id != backend.id;
         let mut others = self.members.iter().filter(is_other);

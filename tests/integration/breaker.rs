@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::support::delay::Delay;
 use crate::support::{
-    Backend, Client, Engine, Gate, Proxy, eventually, on_each_engine, on_reactor,
+    Backend, Client, Engine, Gate, Process, Proxy, eventually, on_each_engine, on_reactor,
 };
 
 on_each_engine!(
@@ -17,7 +17,10 @@ on_each_engine!(
     retries_end_with_their_budget,
 );
 
-on_reactor!(who_is_much_slower_is_ejected);
+on_reactor!(
+    who_is_much_slower_is_ejected,
+    an_ejection_by_answers_is_told_of
+);
 
 /// What the status page says of a backend.
 fn of(proxy: &Proxy, backend: usize, key: &str) -> serde_json::Value {
@@ -97,6 +100,21 @@ fn errors_eject_by_their_share(engine: Engine) {
     );
     assert!(of(&proxy, 0, "ejected_until").as_u64() > Some(0));
     assert_eq!(of(&proxy, 1, "breaker"), "passing");
+}
+
+fn an_ejection_by_answers_is_told_of(engine: Engine) {
+    let bad = Backend::start(|conn| conn.reply(500, &[], "bad"));
+    let good = Backend::fixed("good");
+    let setup = Proxy::to(engine, [&bad, &good]).web(
+        "ejection = { failures = 0, error_percent = 50, min_requests = 2, cooldown = \"600s\" }",
+    );
+    let process = Process::config(&setup.text()).start();
+    let mut client = process.client();
+    for _ in 0..10 {
+        client.get("/");
+    }
+    let line = process.line_with("ejected for 600 s: too many errors");
+    assert!(line.contains("backend web/"), "{line}");
 }
 
 fn who_is_much_slower_is_ejected(engine: Engine) {
