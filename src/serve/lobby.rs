@@ -96,16 +96,19 @@ impl<J: Guest> Lobby<J> {
         let _ = self.door.set(door);
     }
 
-    /// Lets `job` wait for a place at `upstream`; with the `ticket` that it got when it was called, if it was.
+    /// Lets `job` wait for a place at `upstream`; with the `ticket` that it got when it was called, if it was. `renew` gives the
+    /// upstream's successor, if it has one by now: all in a line must wait for the same, or one for whom there is no place would
+    /// hold up those behind it.
     ///
     /// # Errors
     /// With the job.
     pub(super) fn wait(
         &self,
-        job: J,
+        mut job: J,
         ticket: Option<Ticket>,
         upstream: &Arc<Upstream>,
         now: Instant,
+        renew: impl FnOnce(&mut J) -> Option<Arc<Upstream>>,
     ) -> Result<(), (Denied, J)> {
         let mut ticket = match ticket.map_or_else(|| self.ticket(upstream, now), Ok) {
             Ok(ticket) if ticket.until > now => ticket,
@@ -119,9 +122,12 @@ impl<J: Guest> Lobby<J> {
         }
         // In one step with its return to the line: nobody behind it may be called in between.
         ticket.waiting.come_back();
+        // Either this sees the successor, or whoever brings it takes the lock later, and sees this one in its line.
+        let before = renew(&mut job).map(|upstream| self.rebook(&mut ticket, &upstream));
         let line = state.lines.entry(Arc::clone(&upstream.name)).or_default();
         line.insert(ticket.number, (ticket, job));
         drop(state);
+        drop(before);
         // A place may have become free before anybody knew that it is waited for.
         self.call(&upstream.name);
         Ok(())
@@ -170,14 +176,19 @@ impl<J: Guest> Lobby<J> {
         let mut state = self.state.lock();
         for (ticket, job) in state.lines.values_mut().flat_map(BTreeMap::values_mut) {
             if let Some(upstream) = renew(job) {
-                let waiting = Waiting::begin(&upstream, Weak::<Lobby<J>>::clone(&self.this));
-                before.push(std::mem::replace(&mut ticket.waiting, waiting));
+                before.push(self.rebook(ticket, &upstream));
             }
         }
         drop(state);
-        // Only now: whoever stops waiting calls the next one, which takes the same lock.
         drop(before);
         self.look(Instant::now());
+    }
+
+    /// Makes a ticket one for another upstream. What it was for is to be dropped without the lock: whoever stops waiting calls
+    /// the next one, which takes it.
+    fn rebook(&self, ticket: &mut Ticket, upstream: &Arc<Upstream>) -> Waiting {
+        let waiting = Waiting::begin(upstream, Weak::<Lobby<J>>::clone(&self.this));
+        std::mem::replace(&mut ticket.waiting, waiting)
     }
 
     /// Takes out those whose time is over at `now`, and those that nobody waits for any more.
@@ -321,7 +332,8 @@ mod tests {
             let at = self.now + Duration::from_millis(after);
             let (mut visitor, upstream) = (visitor, &self.upstream);
             let ticket = visitor.ticket.take();
-            let denied = self.lobby.wait(visitor, ticket, upstream, at).err();
+            let wait = (self.lobby).wait(visitor, ticket, upstream, at, |_| None);
+            let denied = wait.err();
             denied.map(|(denied, visitor)| (denied, visitor.number))
         }
 
@@ -434,6 +446,24 @@ mod tests {
         rig.lobby.renew(|_| Some(Arc::clone(&successor)));
         let called = [rig.next(), rig.next()];
         assert_eq!(called.map(|one| one.number), [1, 2]);
+        rig.pool.shut_down();
+    }
+    #[test]
+    fn who_comes_late_with_what_was_before_holds_nobody_up() {
+        let rig = Rig::new(10);
+        let _lease = rig.lease();
+        let mut settings = rig.upstream.settings.clone();
+        settings.backends[0].max_connections = 3;
+        let successor = Arc::new(rig.upstream.successor(&settings, rig.now));
+        rig.lobby.renew(|_| None);
+        // Decided before the change, comes here after it.
+        let renewed = |_: &mut Visitor| Some(Arc::clone(&successor));
+        let late = (rig.lobby).wait(visitor(1), None, &rig.upstream, rig.now, renewed);
+        assert!(late.is_ok());
+        let next = (rig.lobby).wait(visitor(2), None, &successor, rig.now, |_| None);
+        assert!(next.is_ok());
+        assert_eq!([rig.next(), rig.next()].map(|one| one.number), [1, 2]);
+        assert_eq!(rig.upstream.waiting(), 0);
         rig.pool.shut_down();
     }
 }

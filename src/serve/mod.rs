@@ -58,7 +58,7 @@ pub use pool::Load;
 pub struct Corridor {
     this: Weak<Corridor>,
     /// What requests that come now are decided by; those that came before keep theirs.
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
     fleet: Fleet,
     pool: Pool<Box<Job>>,
     watch: Watch<Box<Job>>,
@@ -88,6 +88,8 @@ impl Corridor {
         let mirrors = Arc::new(Mirrors::new());
         let (watch, poll) = Watch::new()?;
         let lobby = Lobby::new(server.queue);
+        let fleet = Fleet::new(snapshot.upstreams());
+        let current = Arc::new(ArcSwap::new(Arc::clone(&snapshot)));
         let tools = Tools {
             drain: drain.clone(),
             tunnels: Arc::clone(&tunnels),
@@ -95,6 +97,7 @@ impl Corridor {
             mirrors: Arc::clone(&mirrors),
             diversions: Diversions::default(),
             lobby: Arc::clone(&lobby),
+            snapshot: Arc::clone(&current),
         };
         let run = move |job| pass::pass(job, &tools);
         let pool = Pool::start(server.workers, server.queue, server.queue_timeout, run)?;
@@ -111,8 +114,8 @@ impl Corridor {
         let (crew, pages) = (Crew::start("answer")?, Crew::start("page")?);
         Ok(Arc::new_cyclic(|this| Corridor {
             this: Weak::clone(this),
-            fleet: Fleet::new(snapshot.upstreams()),
-            snapshot: ArcSwap::new(snapshot),
+            fleet,
+            snapshot: current,
             pool,
             watch,
             lobby,

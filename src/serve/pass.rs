@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use http::Method;
 
 use crate::admit::{self, Refusal};
@@ -25,6 +26,7 @@ use super::job::{Decided, Job};
 use super::lobby::Lobby;
 use super::mirror::{self, Mirrors};
 use super::pool::Ran;
+use super::snapshot::Snapshot;
 use super::split::Diversions;
 use super::sticky;
 use super::upgrade::{self, Switch};
@@ -37,6 +39,8 @@ pub(super) struct Tools {
     pub(super) lobby: Arc<Lobby<Box<Job>>>,
     pub(super) mirrors: Arc<Mirrors>,
     pub(super) diversions: Diversions,
+    /// What requests that come now are decided by.
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
 }
 
 /// Brings one exchange to its end, or to where it has to be waited for: for a place at a backend, or for the backend's answer.
@@ -52,7 +56,7 @@ pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
             return turn_away(job, now, &refusal);
         }
         if !begin(&mut job, tools, now) {
-            return wait(job, &tools.lobby, now);
+            return wait(job, tools, now);
         }
         job.end_wait(now);
         job = match leave(job, &tools.watch) {
@@ -129,14 +133,19 @@ fn begin(job: &mut Job, tools: &Tools, now: Instant) -> bool {
     true
 }
 
-/// Lets a job wait for a place.
-fn wait(mut job: Box<Job>, lobby: &Lobby<Box<Job>>, now: Instant) -> Ran {
+/// Lets a job wait for a place; by what is known now, not when it came.
+fn wait(mut job: Box<Job>, tools: &Tools, now: Instant) -> Ran {
     let ticket = job.take_ticket();
     let upstream = job.decided.group().map(|group| Arc::clone(&group.upstream));
     let Some(upstream) = upstream else {
         return turn_away(job, now, &Refusal::new(Cause::Internal));
     };
-    match lobby.wait(job, ticket, &upstream, now) {
+    let renew = |job: &mut Box<Job>| {
+        let current = tools.snapshot.load_full();
+        let is_known = Arc::ptr_eq(&current, &job.decided.snapshot);
+        if is_known { None } else { job.follow(&current) }
+    };
+    match tools.lobby.wait(job, ticket, &upstream, now, renew) {
         Ok(()) => Ran::SetAside,
         Err((denied, job)) => {
             let refusal = job.no_place(denied);

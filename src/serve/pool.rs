@@ -50,8 +50,8 @@ struct State<J> {
     queue: VecDeque<(Instant, J)>,
     /// Jobs that have begun and can go on.
     resumed: VecDeque<J>,
-    /// Jobs that were set aside and may begin again.
-    again: VecDeque<J>,
+    /// Jobs that were set aside and may begin again, each with the moment since when it may.
+    again: VecDeque<(Instant, J)>,
     /// Jobs that have begun and are not over: never more than workers, whether these work on them or not.
     begun: usize,
     /// Workers that have been woken and do not run yet. Once one does, it wakes the next one if there is still something to do.
@@ -163,14 +163,18 @@ impl<J: Send + 'static> Pool<J> {
         Door(Arc::clone(&self.shared))
     }
 
-    /// Takes out of the queue what has waited too long.
+    /// Takes out what has waited too long for a worker, in the queue or to begin again.
     pub(super) fn expire(&self, now: Instant) -> Vec<J> {
         let mut expired = Vec::new();
+        let patience = self.shared.patience;
         let mut state = self.shared.state.lock();
-        while let Some((since, _)) = state.queue.front()
-            && now.saturating_duration_since(*since) >= self.shared.patience
-        {
-            expired.extend(state.queue.pop_front().map(|(_, job)| job));
+        let State { again, queue, .. } = &mut *state;
+        for line in [again, queue] {
+            while let Some((since, _)) = line.front()
+                && now.saturating_duration_since(*since) >= patience
+            {
+                expired.extend(line.pop_front().map(|(_, job)| job));
+            }
         }
         expired
     }
@@ -210,7 +214,7 @@ impl<J> Door<J> {
     /// Lets a job that was set aside begin again, before those in the queue.
     pub(super) fn begin_again(&self, job: J) {
         let mut state = self.0.state.lock();
-        state.again.push_back(job);
+        state.again.push_back((Instant::now(), job));
         self.0.wake_one(state);
     }
 }
@@ -224,8 +228,8 @@ impl<J> State<J> {
         if self.begun >= workers {
             return None;
         }
-        let queued = || self.queue.pop_front().map(|(_, job)| job);
-        let job = self.again.pop_front().or_else(queued)?;
+        let queued = || self.queue.pop_front();
+        let (_, job) = self.again.pop_front().or_else(queued)?;
         self.begun += 1;
         Some(job)
     }

@@ -438,3 +438,102 @@ fn a_new_backend_ends_the_wait_for_a_place() {
     drop(connection);
     corridor.shut_down();
 }
+
+#[test]
+fn who_comes_late_to_the_wait_for_a_place_knows_the_backends_of_now() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let new = backend("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew");
+    let config = |backends: &[SocketAddr]| {
+        let list: Vec<String> = backends
+            .iter()
+            .map(|at| format!("\"http://{at}\""))
+            .collect();
+        let list = list.join(", ");
+        let text = format!(
+            "[[upstream]]\nname = \"u\"\nmax_connections = 1\nmax_wait = \"600s\"\ntimeouts.response = \"600s\"\nbackends = [{list}]"
+        );
+        Arc::new(crate::config::load_str("test", &text).unwrap().config)
+    };
+    let old_one = silent.local_addr().unwrap();
+    let old = Arc::new(Snapshot::new(config(&[old_one])));
+    let corridor = Corridor::start(Arc::clone(&old), &Drain::new()).unwrap();
+    let get = || exchange(request(Method::GET, "/", Framing::None), io::empty());
+    let (first, _first_fate) = get();
+    corridor.take(first);
+    let (connection, _) = silent.accept().unwrap();
+    let both = config(&[old_one, new]);
+    corridor.replace(Arc::new(old.successor(both, Instant::now())));
+    // Decided before that, and its turn comes only now.
+    let (late, fate) = get();
+    let context = Context::new(&*late, &old);
+    let decision = decide(
+        late.head(),
+        &context.client,
+        &old,
+        Phase::Serving,
+        context.started(),
+        &mut NoTrace,
+    );
+    let Verdict::Forward(plan) = decision.verdict else {
+        panic!("it is forwarded");
+    };
+    let decided = Decided {
+        plan,
+        snapshot: Arc::clone(&old),
+    };
+    corridor.dispatch(late, context, decided, Instant::now());
+    let fate = fate.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        matches!(&fate, Fate::Finished { body, .. } if body == "new"),
+        "{fate:?}"
+    );
+    drop(connection);
+    corridor.shut_down();
+}
+
+/// Many clients, one place at each backend: everybody gets an answer, whenever a place becomes free.
+fn everybody_gets_a_place(backends: usize, more: &str) {
+    const CLIENTS: usize = 8;
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx";
+    let list: Vec<String> = (0..backends)
+        .map(|_| format!("\"http://{}\"", backend(answer)))
+        .collect();
+    let list = list.join(", ");
+    let text = format!(
+        "[server]\nworkers = 8\nqueue = 1000\nqueue_timeout = \"600s\"\n[[upstream]]\nname = \"u\"\nmax_connections = 1\nmax_wait = \"600s\"\nejection.failures = 0\n{more}\nbackends = [{list}]"
+    );
+    let config = Arc::new(crate::config::load_str("test", &text).unwrap().config);
+    let snapshot = Arc::new(Snapshot::new(config));
+    let corridor = Corridor::start(Arc::clone(&snapshot), &Drain::new()).unwrap();
+    let cookie = snapshot.groups[0].sticky.as_ref().map(|sticky| {
+        let cookie = sticky.set_cookie(0).unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    });
+    let client = || {
+        for _ in 0..200 {
+            let mut get = request(Method::GET, "/", Framing::None);
+            if let Some(cookie) = &cookie {
+                get.fields.append("Cookie", cookie);
+            }
+            let (one, fate) = exchange(get, io::empty());
+            corridor.take(one);
+            let fate = fate.recv_timeout(PATIENCE).unwrap();
+            let is_answered = matches!(fate, Fate::Finished { status: 200, .. });
+            assert!(is_answered, "{fate:?}");
+        }
+    };
+    thread::scope(|scope| (0..CLIENTS).for_each(|_| drop(scope.spawn(client))));
+    assert_eq!(snapshot.groups[0].upstream.waiting(), 0);
+    corridor.shut_down();
+}
+
+#[test]
+fn everybody_gets_a_place_of_two() {
+    everybody_gets_a_place(2, "");
+}
+
+#[test]
+fn everybody_who_sticks_to_a_backend_gets_a_place() {
+    everybody_gets_a_place(1, "sticky = {}");
+    everybody_gets_a_place(2, "sticky = {}");
+}

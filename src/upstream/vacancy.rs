@@ -116,7 +116,10 @@ impl Upstream {
         let members = self.members.iter().filter(can_take);
         members.fold(0, |sum, member| {
             let most = member.settings.max_connections;
-            sum.saturating_add(most.saturating_sub(member.backend.active()))
+            let free = most.saturating_sub(member.backend.active());
+            let is_on_trial = tier != Tier::Ejected && !member.backend.is_passing();
+            // Whoever is first shows whether it is back.
+            sum.saturating_add(if is_on_trial { free.min(1) } else { free })
         })
     }
 
@@ -180,5 +183,31 @@ mod tests {
         assert_eq!(told.0.lock().len(), 2, "the next one");
         drop(last);
         assert_eq!((told.0.lock().len(), upstream.waiting()), (2, 0));
+    }
+    #[test]
+    fn a_backend_on_trial_has_one_place() {
+        let now = Instant::now();
+        let upstream = Upstream::adjusted(|settings| {
+            settings.backends[0].max_connections = 5;
+            let other = crate::config::model::Backend {
+                id: "other".into(),
+                ..settings.backends[0].clone()
+            };
+            settings.backends.push(other);
+            settings.ejection.failures = 1;
+        });
+        assert_eq!(upstream.places(now), 10);
+        let failing = Lease::new(&upstream, 0, Tier::Primary, now).unwrap();
+        assert!(
+            failing
+                .record_failure(std::time::Duration::ZERO, now)
+                .is_some()
+        );
+        drop(failing);
+        assert_eq!(upstream.places(now), 5);
+        let later = now + std::time::Duration::from_secs(60);
+        assert_eq!(upstream.places(later), 6);
+        let _trial = Lease::new(&upstream, 0, Tier::Primary, later).unwrap();
+        assert_eq!(upstream.places(later), 5);
     }
 }
