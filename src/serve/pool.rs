@@ -410,6 +410,8 @@ mod tests {
         begun.recv().unwrap();
         assert!(pool.submit(2, Instant::now()).is_ok());
         assert_eq!(pool.expire(Instant::now()), [2]);
+        pool.door().begin_again(3);
+        assert_eq!(pool.expire(Instant::now()), [3], "called, and no worker");
         permits.send(()).unwrap();
         pool.shut_down();
     }
