@@ -27,6 +27,8 @@ pub struct Connection {
     pub patience: Option<Duration>,
     /// Its place where requests wait for their answers, once it had one.
     pub registration: Option<Registration>,
+    /// Where it leads, over TCP.
+    peer: Option<SocketAddr>,
 }
 
 impl Connection {
@@ -48,8 +50,13 @@ impl Connection {
 impl From<Socket> for Connection {
     /// A connection that was just made.
     fn from(socket: Socket) -> Connection {
+        let peer = match &socket {
+            Socket::Tcp(socket) => socket.peer_addr().ok(),
+            Socket::Unix(_) => None,
+        };
         Connection {
             socket,
+            peer,
             patience: None,
             registration: None,
         }
@@ -82,10 +89,10 @@ struct State {
 
 impl State {
     fn admits(&self, connection: &Connection) -> bool {
-        let (Some(peers), Socket::Tcp(socket)) = (&self.peers, &connection.socket) else {
+        let (Some(peers), Socket::Tcp(_)) = (&self.peers, &connection.socket) else {
             return true;
         };
-        socket.peer_addr().is_ok_and(|peer| {
+        connection.peer.is_some_and(|peer| {
             peers
                 .iter()
                 .any(|one| (one.ip(), one.port()) == (peer.ip(), peer.port()))
