@@ -79,12 +79,8 @@ fn run(mut round: Round, drain: &Drain) {
     while !drain.is_stopped() {
         round.follow();
         let now = Instant::now();
+        round.follow_moves(now);
         for entry in &mut round.watched {
-            if entry.backend.take_move() {
-                // What is known is about another server.
-                entry.threshold = Threshold::new(entry.settings.fall, entry.settings.rise);
-                entry.due = now;
-            }
             if entry.due <= now && entry.is_free() {
                 entry.is_running = launch(entry, &sender);
                 entry.due = now + entry.settings.interval;
@@ -101,13 +97,7 @@ fn run(mut round: Round, drain: &Drain) {
             .map_or(GLANCE, |due| due.saturating_duration_since(now))
             .min(GLANCE);
         match results.recv_timeout(pause) {
-            Ok((number, outcome)) => {
-                let mut watched = round.watched.iter_mut();
-                if let Some(entry) = watched.find(|entry| entry.number == number) {
-                    entry.is_running = false;
-                    conclude(entry, &outcome);
-                }
-            }
+            Ok((number, outcome)) => round.take(number, &outcome),
             Err(RecvTimeoutError::Timeout) => (),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -120,6 +110,29 @@ impl Round {
         if !Arc::ptr_eq(&upstreams, &self.seen) {
             self.seen = upstreams;
             self.renew();
+        }
+    }
+
+    /// Forgets what is known about who has moved: it is about another server, and so is what a probe under way will find.
+    fn follow_moves(&mut self, now: Instant) {
+        for entry in &mut self.watched {
+            if entry.backend.take_move() {
+                self.last_number += 1;
+                entry.number = self.last_number;
+                entry.is_running = false;
+                entry.threshold = Threshold::new(entry.settings.fall, entry.settings.rise);
+                entry.due = now;
+            }
+        }
+    }
+
+    /// Takes the outcome of the probe with this number, unless nobody waits for it any more.
+    fn take(&mut self, number: u64, outcome: &Outcome) {
+        self.follow_moves(Instant::now());
+        let mut watched = self.watched.iter_mut();
+        if let Some(entry) = watched.find(|entry| entry.number == number) {
+            entry.is_running = false;
+            conclude(entry, outcome);
         }
     }
 
@@ -160,7 +173,7 @@ impl Round {
     }
 }
 
-/// Starts one probe. False when there is no thread for it now; it stays due.
+/// Starts one probe. False when there is no thread for it now: the next one is due after the usual interval.
 fn launch(entry: &Watched, results: &Sender<(u64, Outcome)>) -> bool {
     let number = entry.number;
     let (backend, settings, results) = (
@@ -238,5 +251,46 @@ fn announce_returns(upstreams: &[Arc<Upstream>]) {
             let (name, id) = (&upstream.name, &backend.id);
             log::info!("backend {name}/{id} is back in the rotation: its ejection has ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::BackendAddress;
+
+    #[test]
+    fn what_a_probe_finds_where_a_backend_was_is_not_about_where_it_is() {
+        let upstream = Upstream::adjusted(|settings| {
+            let host = "app.test".into();
+            settings.backends[0].at = BackendAddress::Tcp { host, port: 80 };
+            settings.health.enabled = true;
+            settings.health.fall = 1;
+        });
+        let fleet = Fleet::new(vec![Arc::clone(&upstream)]);
+        let mut round = Round {
+            seen: fleet.upstreams(),
+            fleet,
+            watched: Vec::new(),
+            last_number: 0,
+        };
+        round.renew();
+        let backend = &upstream.members[0].backend;
+        let now = Instant::now();
+        backend.set_addresses(&[[10, 0, 0, 1].into()], now);
+        let old = round.watched[0].number;
+        round.watched[0].is_running = true;
+        backend.set_addresses(&[[10, 0, 0, 2].into()], now);
+        let bad = Outcome {
+            is_good: false,
+            reason: "refused".into(),
+        };
+        round.take(old, &bad);
+        assert_eq!(backend.health().status, Status::NotChecked);
+        let entry = &round.watched[0];
+        assert!(entry.is_free() && entry.number != old, "it is probed anew");
+        let new = entry.number;
+        round.take(new, &bad);
+        assert_eq!(backend.health().status, Status::Unreachable);
     }
 }
