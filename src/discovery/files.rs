@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-use crate::config::model::Listen;
+use crate::config::model::{self, Listen};
 use crate::drain::Drain;
 use crate::upstream::Upstream;
 use crate::upstream::fleet::Fleet;
@@ -30,6 +30,8 @@ struct Entry {
     upstream: Arc<str>,
     file: Watched,
     due: Instant,
+    /// The backends that it had last.
+    good: Option<Vec<model::Backend>>,
 }
 
 /// Looks at every file once, then starts the thread.
@@ -93,12 +95,18 @@ impl Files {
             let known = known.map(|place| before.swap_remove(place));
             match (known, settings) {
                 (Some(entry), Some(settings)) if entry.file.settings() == settings => {
+                    // It may have been gone in between, and its backends with it.
+                    if let Some(good) = &entry.good {
+                        let good = good.clone();
+                        self.membership.found(&upstream.name, Source::File, good);
+                    }
                     self.entries.push(entry);
                 }
                 (_, Some(settings)) => self.entries.push(Entry {
                     upstream: Arc::clone(&upstream.name),
                     file: Watched::new(settings.clone()),
                     due: Instant::now(),
+                    good: None,
                 }),
                 // Its backends go with it.
                 (Some(_), None) => {
@@ -123,6 +131,7 @@ fn look(entry: &mut Entry, own: &[Listen], membership: &dyn Membership) {
             let path = entry.file.settings().path.display();
             let count = backends.len();
             log::info!("upstream {upstream}: {path} has {count} backends");
+            entry.good = Some(backends.clone());
             membership.found(upstream, Source::File, backends);
         }
         Glance::Trouble(lines) => {
@@ -130,5 +139,53 @@ fn look(entry: &mut Entry, own: &[Listen], membership: &dyn Membership) {
                 log::warn!("upstream {upstream}: {line}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<usize>>);
+
+    impl Membership for Told {
+        fn found(&self, _: &str, source: Source, backends: Vec<model::Backend>) {
+            assert_eq!(source, Source::File);
+            self.0.lock().push(backends.len());
+        }
+    }
+
+    #[test]
+    fn after_a_change_it_is_told_again_what_is_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.json");
+        std::fs::write(&path, r#"["http://a", "http://b"]"#).unwrap();
+        let upstream = || {
+            Upstream::adjusted(|settings| {
+                settings.discovery.file = Some(model::WatchedFile {
+                    path: path.clone(),
+                    interval: Duration::from_secs(600),
+                    max_connections: 1,
+                });
+            })
+        };
+        let told = Arc::new(Told::default());
+        let mut files = Files {
+            fleet: Fleet::new(vec![upstream()]),
+            seen: None,
+            entries: Vec::new(),
+            membership: Arc::<Told>::clone(&told),
+            own: Vec::new(),
+        };
+        files.turn();
+        files.turn();
+        assert_eq!(*told.0.lock(), [2]);
+        // Two changes at once: without the file, and with it. Whoever keeps what was found has forgotten it by now.
+        files.fleet.replace(vec![upstream()]);
+        files.turn();
+        assert_eq!(*told.0.lock(), [2, 2]);
     }
 }
