@@ -1,7 +1,7 @@
 //! Which backend, and which next: an iterator of leases that skips what is unhealthy, ejected, full or tried already.
 //!
-//! The strategy's state sits behind one mutex per upstream, held for a pick and its lease only. What an attempt is worth is not decided
-//! here: `forward` takes the next lease, or does not.
+//! The strategy's state sits behind one mutex per upstream, held for a pick and its lease only. What an attempt is worth is not
+//! decided here: `forward` takes the next lease, or does not.
 
 mod fastest;
 mod hash;

@@ -23,8 +23,8 @@ use super::{Attempt, Outbound, note};
 pub struct Hedged {
     /// The one to go on with.
     pub launched: Launched,
-    /// The other one.
-    pub other: Attempt,
+    /// The other one; `None`: the second one was not made, for want of an idle connection.
+    pub other: Option<Attempt>,
     /// Whether the second one is the one to go on with.
     pub has_won: bool,
 }
@@ -87,14 +87,15 @@ impl Launched {
 }
 
 /// Sends the request that is `first`'s to the leased backend too, over an idle connection, and waits until one of them
-/// answers. An error of the second one's is no answer as long as the first is out.
-///
-/// # Errors
-/// With `first`, when there is no idle connection: for a new one the backend might keep everybody waiting, although the first
-/// answers meanwhile.
-pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Result<Hedged, Launched> {
+/// answers. An error of the second one's is no answer as long as the first is out. Without an idle connection there is no second
+/// one: while a new one is made, the first may answer, and nobody would know.
+pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Hedged {
     let Some(second) = launch(outbound, lease) else {
-        return Err(first);
+        return Hedged {
+            launched: first,
+            other: None,
+            has_won: false,
+        };
     };
     let mut ready = wait(&first, Some(&second));
     if ready == Ready::Second && is_error(&second.connection.socket) {
@@ -114,11 +115,11 @@ pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Result<Hedge
         Ready::First | Ready::Neither => (first, second.give_up(now), false),
         Ready::Second => (second, first.give_up(now), true),
     };
-    Ok(Hedged {
+    Hedged {
         launched,
-        other,
+        other: Some(other),
         has_won,
-    })
+    }
 }
 
 /// Sends the request again, over an idle connection; `None`: there is none that takes it.

@@ -79,19 +79,15 @@ fn hedge(job: &mut Job, lease: Lease, now: Instant) -> bool {
             return true;
         }
     };
-    match forward::hedge(&errand.outbound, first, lease) {
-        Ok(hedged) => {
-            errand.first = First::Launched(hedged.launched);
-            job.context.attempts.push(hedged.other);
-            group.upstream.record_hedge(hedged.has_won);
-            true
-        }
-        Err(first) => {
-            errand.first = First::Launched(first);
-            // That backend has not had its turn.
-            errand.tried.pop();
-            group.upstream.return_retry(now);
-            false
-        }
-    }
+    let hedged = forward::hedge(&errand.outbound, first, lease);
+    errand.first = First::Launched(hedged.launched);
+    let Some(other) = hedged.other else {
+        // That backend has not had its turn.
+        errand.tried.pop();
+        group.upstream.return_retry(now);
+        return false;
+    };
+    job.context.attempts.push(other);
+    group.upstream.record_hedge(hedged.has_won);
+    true
 }

@@ -82,6 +82,8 @@ impl Corridor {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(snapshot: Arc<Snapshot>, drain: &Drain) -> io::Result<Arc<Corridor>> {
+        let current = Arc::new(ArcSwap::new(snapshot));
+        let snapshot = current.load_full();
         let server = &snapshot.config.server;
         let limit = server.limits.tunnels;
         let tunnels = Arc::new(Tunnels::start(limit, server.timeouts.tunnel_idle)?);
@@ -89,7 +91,6 @@ impl Corridor {
         let (watch, poll) = Watch::new()?;
         let lobby = Lobby::new(server.queue);
         let fleet = Fleet::new(snapshot.upstreams());
-        let current = Arc::new(ArcSwap::new(Arc::clone(&snapshot)));
         let tools = Tools {
             drain: drain.clone(),
             tunnels: Arc::clone(&tunnels),

@@ -1,6 +1,7 @@
 //! One backend: its address, its state and its counters; all that outlives a change of its upstream.
 //!
-//! State changes come from outside: probes through [`Backend::set_health`], attempts through [`super::attempt`]. What a backend is *for* (its weight, its duty) is its [`super::member::Member`]'s.
+//! State changes come from outside: probes through [`Backend::set_health`], attempts through [`super::attempt`]. What a
+//! backend is *for* (its weight, its duty) is its [`super::member::Member`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
