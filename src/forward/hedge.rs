@@ -74,6 +74,16 @@ impl Launched {
         }
     }
 
+    /// It was answered with an error, `at` that moment, which nobody gets.
+    fn refuse(self, at: Instant) -> Attempt {
+        let age = self.age(at);
+        self.lease.record_answer(true, age, at);
+        Attempt {
+            is_overtaken: true,
+            ..note(&self.lease, None, age, self.call.facts.is_reused.is_set())
+        }
+    }
+
     /// Its connection has ended. An idle connection that does is nobody's failure.
     fn lose(self, now: Instant) -> Attempt {
         let is_reused = self.call.facts.is_reused.is_set();
@@ -98,7 +108,9 @@ pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Hedged {
         };
     };
     let mut ready = wait(&first, Some(&second));
+    let mut refused_at = None;
     if ready == Ready::Second && is_error(&second.connection.socket) {
+        refused_at = Some(Instant::now());
         ready = match wait(&first, None) {
             Ready::First => Ready::First,
             Ready::Second | Ready::Neither => Ready::Second,
@@ -112,7 +124,13 @@ pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Hedged {
         Ready::Second if news(&second.connection.socket) == News::End => {
             (first, second.lose(now), false)
         }
-        Ready::First | Ready::Neither => (first, second.give_up(now), false),
+        Ready::First | Ready::Neither => {
+            let other = match refused_at {
+                Some(at) => second.refuse(at),
+                None => second.give_up(now),
+            };
+            (first, other, false)
+        }
         Ready::Second => (second, first.give_up(now), true),
     };
     Hedged {

@@ -510,7 +510,7 @@ fn everybody_gets_a_place(backends: usize, more: &str) {
         cookie.split(';').next().unwrap().to_owned()
     });
     let client = || {
-        for _ in 0..200 {
+        for _ in 0..1000 {
             let mut get = request(Method::GET, "/", Framing::None);
             if let Some(cookie) = &cookie {
                 get.fields.append("Cookie", cookie);
