@@ -1,37 +1,44 @@
-//! The state file: what would be lost with the process. Backends that registered, what was set by hand, totals and averages.
-//!
-//! It is written beside and renamed, so that it is whole at any time. What cannot be read is put aside, never written over.
+//! What would be lost with the process, and is kept in the state file: backends that registered, what was set by hand, totals
+//! and averages. How the file is read and written is in [`super::state_file`].
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::unix_millis;
 use crate::config;
 use crate::config::model::Backend;
 use crate::upstream::Upstream;
 use crate::upstream::counters::Totals;
 
 use super::changes::{Adjustment, Changed, Changes, Life, Registered};
+use super::state_file::{StateFile, Written};
 
 /// The form of the file.
 const VERSION: u32 = 1;
 
-/// The state file.
+/// The memory of earlier processes, and for later ones.
 #[derive(Debug)]
 pub(super) struct Memory {
-    path: PathBuf,
+    file: StateFile,
+    /// Held while the file is written: what is written last is what was taken last.
+    pen: Mutex<Pen>,
+}
+
+/// Whether the file is this process's to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pen {
+    Ours,
+    /// It could not be read, or another process keeps it from now on.
+    NotOurs,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Document {
+pub(super) struct Document {
     version: u32,
     upstreams: BTreeMap<String, Section>,
 }
@@ -50,9 +57,8 @@ struct Registration {
     url: String,
     #[serde(flatten)]
     settings: Adjustment,
+    /// It gets the whole of it again: while there was no process, nobody could renew anything.
     ttl_ms: Option<u64>,
-    /// Milliseconds since the Unix epoch.
-    until_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -73,64 +79,89 @@ pub(super) struct Remembered(BTreeMap<String, BTreeMap<String, Counted>>);
 impl Memory {
     pub(super) fn new(path: &Path) -> Memory {
         Memory {
-            path: path.to_owned(),
+            file: StateFile::new(path),
+            pen: Mutex::new(Pen::Ours),
         }
     }
 
-    /// What the file holds. A file that is not there holds nothing.
+    /// What the file holds. A file that is not there holds nothing. One that makes no sense is put aside; one that cannot be
+    /// read is left alone from then on, since it may be fine.
     pub(super) fn read(&self, now: Instant) -> (Changes, Remembered) {
-        let document = match self.load() {
-            Ok(document) => document,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Document::default(),
+        let bytes = match self.file.read() {
+            Ok(bytes) => bytes,
             Err(error) => {
-                let aside = self.beside("bad");
-                log::warn!(
-                    "the state file {} cannot be used, it becomes {}: {error}",
-                    self.path.display(),
-                    aside.display()
+                log::error!(
+                    "the state file {} cannot be read; it is left alone, and nothing is remembered: {error}",
+                    self.file
                 );
-                if let Err(error) = fs::rename(&self.path, &aside) {
-                    log::warn!("it cannot be renamed: {error}");
-                }
-                Document::default()
+                self.stop();
+                None
             }
         };
-        let wall = unix_millis(SystemTime::now());
-        let mut changes = Changes::default();
-        let mut totals = BTreeMap::new();
-        for (name, section) in document.upstreams {
-            let registered = section.registered.into_iter();
-            let registered = registered.filter_map(|one| one.restore(wall, now));
-            let changed = Changed {
-                registered: registered.collect(),
-                adjusted: section.adjusted,
-            };
-            changes.upstreams.insert(name.clone(), changed);
-            totals.insert(name, section.totals);
-        }
-        (changes, Remembered(totals))
+        let document = bytes.map(|bytes| Document::parse(&bytes));
+        let document = document.unwrap_or_else(|| Ok(Document::default()));
+        document
+            .unwrap_or_else(|fault| {
+                self.put_aside(&fault);
+                Document::default()
+            })
+            .restore(now)
     }
 
-    fn load(&self) -> io::Result<Document> {
-        let text = fs::read(&self.path)?;
-        let document: Document = serde_json::from_slice(&text)?;
-        if document.version != VERSION {
-            let message = format!("it has version {}, not {VERSION}", document.version);
-            return Err(io::Error::other(message));
+    fn put_aside(&self, fault: &str) {
+        match self.file.put_aside() {
+            Ok(aside) => {
+                let aside = aside.display();
+                log::warn!(
+                    "the state file {} cannot be used, it is {aside} now: {fault}",
+                    self.file
+                );
+            }
+            Err(error) => {
+                log::error!(
+                    "the state file {} cannot be used and not be renamed ({error}); nothing is remembered: {fault}",
+                    self.file
+                );
+                self.stop();
+            }
         }
-        Ok(document)
     }
 
-    /// Writes what there is to remember. A failure is logged: the proxy goes on.
-    pub(super) fn write(&self, changes: &Changes, upstreams: &[Arc<Upstream>], now: Instant) {
-        let wall = unix_millis(SystemTime::now());
+    /// Writes what `document` gives, which is asked when it is its turn. A failure is logged: the proxy goes on.
+    pub(super) fn write(&self, document: impl FnOnce() -> Document) {
+        let pen = self.pen.lock();
+        if *pen == Pen::NotOurs {
+            return;
+        }
+        let document = document();
+        let written = serde_json::to_vec_pretty(&document)
+            .map_err(Into::into)
+            .and_then(|bytes| self.file.replace(&bytes));
+        match written {
+            Ok(Written::Whole) => (),
+            Ok(Written::Skipped) => {
+                log::debug!(
+                    "the state file {} is being written by another process",
+                    self.file
+                );
+            }
+            Err(error) => log::error!("the state file {} cannot be written: {error}", self.file),
+        }
+    }
+
+    /// From now on nothing is written; what is being written is waited for.
+    pub(super) fn stop(&self) {
+        *self.pen.lock() = Pen::NotOurs;
+    }
+}
+
+impl Document {
+    /// What there is to remember.
+    pub(super) fn of(changes: &Changes, upstreams: &[Arc<Upstream>]) -> Document {
         let mut sections: BTreeMap<String, Section> = BTreeMap::new();
         for (name, changed) in &changes.upstreams {
             let section = sections.entry(name.clone()).or_default();
-            let registered = changed.registered.iter();
-            section.registered = registered
-                .map(|one| Registration::of(one, wall, now))
-                .collect();
+            section.registered = changed.registered.iter().map(Registration::of).collect();
             section.adjusted = changed.adjusted.clone();
         }
         for upstream in upstreams {
@@ -147,41 +178,40 @@ impl Memory {
                 section.totals.insert(backend.id.to_string(), counted);
             }
         }
-        let document = Document {
+        Document {
             version: VERSION,
             upstreams: sections,
-        };
-        if let Err(error) = self.replace(&document) {
-            log::error!(
-                "the state file {} cannot be written: {error}",
-                self.path.display()
-            );
         }
     }
 
-    fn replace(&self, document: &Document) -> io::Result<()> {
-        let beside = self.beside("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(&serde_json::to_vec_pretty(document)?)?;
-        fs::rename(&beside, &self.path)
+    fn parse(bytes: &[u8]) -> Result<Document, String> {
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match document.version {
+            VERSION => Ok(document),
+            other => Err(format!("it has version {other}, not {VERSION}")),
+        }
     }
 
-    /// The same name with another ending behind it.
-    fn beside(&self, ending: &str) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".");
-        name.push(ending);
-        name.into()
+    fn restore(self, now: Instant) -> (Changes, Remembered) {
+        let mut changes = Changes::default();
+        let mut totals = BTreeMap::new();
+        for (name, section) in self.upstreams {
+            let registered = section.registered.into_iter();
+            let registered = registered.filter_map(|one| one.restore(now));
+            let changed = Changed {
+                registered: registered.collect(),
+                adjusted: section.adjusted,
+            };
+            changes.upstreams.insert(name.clone(), changed);
+            totals.insert(name, section.totals);
+        }
+        (changes, Remembered(totals))
     }
 }
 
 impl Registration {
-    fn of(registered: &Registered, wall: u64, now: Instant) -> Registration {
+    fn of(registered: &Registered) -> Registration {
         let Backend {
             id,
             at,
@@ -202,19 +232,14 @@ impl Registration {
                 max_connections: Some(*max_connections),
             },
             ttl_ms: life.map(|life| millis(life.span)),
-            until_ms: life.map(|life| wall + millis(life.until.saturating_duration_since(now))),
         }
     }
 
-    /// `None`: it is over, or makes no sense.
-    fn restore(self, wall: u64, now: Instant) -> Option<Registered> {
-        let life = match (self.ttl_ms, self.until_ms) {
-            (Some(span), Some(until)) => Some(Life {
-                span: Duration::from_millis(span),
-                until: now + Duration::from_millis(until.checked_sub(wall)?.min(span)),
-            }),
-            _ => None,
-        };
+    /// `None`: it makes no sense.
+    fn restore(self, now: Instant) -> Option<Registered> {
+        let life = self
+            .ttl_ms
+            .map(|span| Life::begin(Duration::from_millis(span), now));
         let at = config::parse_backend_url(&self.url).ok()?;
         let mut backend = Backend::new(self.id, at);
         self.settings.apply(&mut backend);
@@ -255,6 +280,8 @@ fn micros(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::admin::Order;
     use crate::config::model::Duty;
@@ -306,9 +333,10 @@ mod tests {
         before[0].members[0]
             .backend
             .restore(&totals, Some(Duration::from_millis(3)), now);
-        memory.write(&changes, &before, now);
+        memory.write(|| Document::of(&changes, &before));
 
-        let (read, remembered) = memory.read(now);
+        let later = now + 2 * minute;
+        let (read, remembered) = memory.read(later);
         let after = snapshot(&read);
         remembered.restore(&after, now);
         let [first, second] = &after[0].members[..] else {
@@ -321,28 +349,51 @@ mod tests {
         );
         assert_eq!(first.settings.duty, Duty::Draining);
         assert_eq!((&*second.settings.id, second.settings.weight), ("b", 5));
-        let until = read.until("web", "b").unwrap();
-        assert!(until <= now + minute && until > now + minute - Duration::from_secs(30));
-        let later = memory.read(now + minute).0;
-        assert!(
-            later.until("web", "b").is_some(),
-            "the wall clock counts, and that has not moved"
-        );
+        // A whole ttl again, however long nobody was there to be told.
+        assert_eq!(read.until("web", "b"), Some(later + minute));
     }
 
     #[test]
-    fn what_cannot_be_read_is_put_aside() {
+    fn what_makes_no_sense_is_put_aside_and_never_over_another() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        for bad in ["{", "{\"version\": 99}", "\u{0}"] {
+        for (bad, aside) in [
+            ("{", "bad"),
+            ("{\"version\": 99}", "bad.2"),
+            ("\u{0}", "bad.3"),
+        ] {
             fs::write(&path, bad).unwrap();
             let memory = Memory::new(&path);
             assert!(memory.read(Instant::now()).0.upstreams.is_empty());
-            assert_eq!(
-                fs::read_to_string(folder.path().join("state.json.bad")).unwrap(),
-                bad
-            );
+            let aside = folder.path().join(format!("state.json.{aside}"));
+            assert_eq!(fs::read_to_string(aside).unwrap(), bad);
             assert!(!path.exists());
+            memory.write(Document::default);
+            assert!(path.exists());
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        // A directory: even root cannot read it as a file.
+        fs::create_dir(&path).unwrap();
+        let memory = Memory::new(&path);
+        assert!(memory.read(Instant::now()).0.upstreams.is_empty());
+        memory.write(|| panic!("nobody is to be asked"));
+        let names = fs::read_dir(folder.path()).unwrap();
+        let names: Vec<_> = names.map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(names, ["state.json"]);
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let memory = Memory::new(&path);
+        memory.stop();
+        memory.write(Document::default);
+        assert!(!path.exists());
     }
 }

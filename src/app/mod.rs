@@ -3,14 +3,16 @@
 //! No signals and no printing here: that is the command line's. Tests start it in their own process.
 
 mod changes;
+mod errand;
 mod explain;
 mod found;
 mod memory;
 mod registry;
+mod start_error;
+mod state_file;
 mod ticker;
 mod watched;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +38,7 @@ pub use crate::logging::Logging;
 pub use explain::{Explanation, Question, explain};
 pub use found::with_files;
 pub use registry::Source;
+pub use start_error::StartError;
 
 /// A start, and a reload, waits this long for names to be looked up, all at the same time.
 const FIRST_LOOKUPS: Duration = Duration::from_secs(2);
@@ -53,18 +56,9 @@ pub struct Running {
     admin_intake: Option<Arc<AdminIntake>>,
     drain_delay: Duration,
     drain_timeout: Duration,
+    /// Another process may listen on the same addresses while this one drains.
+    has_successor: bool,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// Why tollgate does not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address cannot be listened on.
-    Bind(BindError),
-    /// A socket that was passed cannot be used.
-    Inherit(InheritError),
-    /// A thread cannot be started.
-    Thread(io::Error),
 }
 
 /// How a shutdown ended.
@@ -74,41 +68,6 @@ pub enum Outcome {
     Clean,
     /// The time was over, or a second signal came; this was cut.
     Cut(Vec<Flight>),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Bind(error) => error.fmt(f),
-            StartError::Inherit(error) => error.fmt(f),
-            StartError::Thread(error) => {
-                write!(
-                    f,
-                    "cannot start a thread: {error}; fewer server.workers or a higher limit help"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<BindError> for StartError {
-    fn from(error: BindError) -> StartError {
-        StartError::Bind(error)
-    }
-}
-
-impl From<InheritError> for StartError {
-    fn from(error: InheritError) -> StartError {
-        StartError::Inherit(error)
-    }
-}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::Thread(error)
-    }
 }
 
 /// What a start may bring along.
@@ -140,6 +99,7 @@ impl Running {
     pub fn start_with(config: Config, options: Options) -> Result<Running, StartError> {
         let mut inherited = options.inherited;
         let server = config.server.clone();
+        let has_successor = server.reuse_port || inherited.count() > 0;
         inherited.expect_only(&addresses(&config))?;
         // All sockets first: when one cannot be had, no thread was started in vain.
         let traffic = accept::open(&server.listen, &server, &mut inherited)?;
@@ -168,6 +128,7 @@ impl Running {
             admin_intake: None,
             drain_delay: server.drain_delay,
             drain_timeout: server.drain_timeout,
+            has_successor,
             threads,
         };
         running
@@ -245,6 +206,9 @@ impl Running {
     /// Another thread may cut it short with [`Drain::advance`] to [`Phase::Stopped`].
     pub fn shut_down(mut self, progress: &mut dyn FnMut(usize)) -> Outcome {
         self.drain.advance(Phase::Leaving);
+        if self.has_successor {
+            self.registry.hand_over();
+        }
         self.drain.sleep(self.drain_delay);
         self.drain.advance(Phase::Draining);
         let deadline = Instant::now() + self.drain_timeout;

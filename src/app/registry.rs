@@ -18,8 +18,9 @@ use crate::upstream::Upstream;
 
 use super::FIRST_LOOKUPS;
 use super::changes::Changes;
+use super::errand::Errand;
 use super::found::{self, AllFound};
-use super::memory::Memory;
+use super::memory::{Document, Memory};
 use super::watched::Watched;
 
 /// Counters are written to the state file this often.
@@ -34,6 +35,12 @@ pub(super) struct Registry {
     source: Option<Source>,
     memory: Option<Memory>,
     discovery: OnceLock<Discovery>,
+    /// Held from before the configuration is read until it has taken effect: who reads first must not be applied last.
+    reloads: Mutex<()>,
+    /// Reads the configuration again where nobody may be kept waiting.
+    rereading: Errand,
+    /// Writes the state file where nobody may be kept waiting.
+    saving: Errand,
     state: Mutex<State>,
 }
 
@@ -94,6 +101,9 @@ impl Beginning {
             source,
             memory: self.memory,
             discovery: OnceLock::new(),
+            reloads: Mutex::new(()),
+            rereading: Errand::new("reload"),
+            saving: Errand::new("state-file"),
             state: Mutex::new(state),
         }
     }
@@ -114,8 +124,8 @@ impl Registry {
         let _ = self.discovery.set(discovery);
     }
 
-    /// What has to be done every second.
-    pub(super) fn tick(&self, now: Instant) {
+    /// What has to be done every second. What may take long is left to other threads.
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) {
         let mut state = self.state.lock();
         let gone = state.changes.expire(now);
         for (upstream, id) in &gone {
@@ -123,21 +133,36 @@ impl Registry {
         }
         if !gone.is_empty() {
             self.apply(&mut state, &[], now);
-        } else if now.saturating_duration_since(state.saved) >= SAVED {
-            self.save(&mut state, now);
         }
-        let is_new = state.watched.as_mut().is_some_and(Watched::has_changed);
+        let is_due = now.saturating_duration_since(state.saved) >= SAVED;
+        // Not looked at while it is being read: a further change is seen afterwards.
+        let is_new = !self.rereading.is_under_way()
+            && state.watched.as_mut().is_some_and(Watched::has_changed);
         drop(state);
+        if is_due || !gone.is_empty() {
+            let registry = Arc::clone(self);
+            self.saving.run(move || registry.save());
+        }
         if is_new {
             log::info!("the configuration file has changed");
+            let registry = Arc::clone(self);
             // Its outcome is in the log.
-            let _ = self.reload(Reload::Apply);
+            self.rereading
+                .run(move || drop(registry.reload(Reload::Apply)));
         }
     }
 
     /// Writes the state file, if there is one.
     pub(super) fn remember(&self) {
-        self.save(&mut self.state.lock(), Instant::now());
+        self.save();
+    }
+
+    /// Writes it for the last time: another process has it from now on, and would lose what it writes itself.
+    pub(super) fn hand_over(&self) {
+        self.save();
+        if let Some(memory) = &self.memory {
+            memory.stop();
+        }
     }
 
     /// Makes the changes take effect. Where a name of `prepared` or of those that are there has addresses, new backends begin
@@ -150,7 +175,6 @@ impl Registry {
         let known: Vec<_> = known.chain(prepared.iter().cloned()).collect();
         discovery::share_addresses(&known, &snapshot.upstreams(), now);
         self.corridor.replace(Arc::new(snapshot));
-        self.save(state, now);
     }
 
     /// Has the names looked up that `new` brings, so that its backends can be used from the first moment.
@@ -166,11 +190,16 @@ impl Registry {
         upstreams
     }
 
-    fn save(&self, state: &mut State, now: Instant) {
-        state.saved = now;
-        if let Some(memory) = &self.memory {
-            memory.write(&state.changes, &self.corridor.fleet().upstreams(), now);
-        }
+    /// Writes the state file, if there is one; to be called without the lock of the state, since a disk may be slow.
+    fn save(&self) {
+        let Some(memory) = &self.memory else {
+            return;
+        };
+        memory.write(|| {
+            let mut state = self.state.lock();
+            state.saved = Instant::now();
+            Document::of(&state.changes, &self.corridor.fleet().upstreams())
+        });
     }
 
     fn load(&self) -> Result<Loaded, Vec<String>> {
@@ -186,7 +215,8 @@ impl Registry {
 impl Control for Registry {
     fn put_backend(&self, upstream: &str, id: &str, order: &Order) -> Result<Placed, Objection> {
         let now = Instant::now();
-        let state = &mut *self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         let placed = state
             .changes
             .put(&state.effective, upstream, id, order, now)?;
@@ -196,14 +226,19 @@ impl Control for Registry {
             Placed::Same => return Ok(placed),
         }
         self.apply(state, &[], now);
+        drop(guard);
+        self.save();
         Ok(placed)
     }
 
     fn remove_backend(&self, upstream: &str, id: &str) -> Result<(), Objection> {
-        let state = &mut *self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         state.changes.remove(&state.effective, upstream, id)?;
         log::info!("backend {upstream}/{id} is removed");
         self.apply(state, &[], Instant::now());
+        drop(guard);
+        self.save();
         Ok(())
     }
 
@@ -212,6 +247,7 @@ impl Control for Registry {
     }
 
     fn reload(&self, how: Reload) -> Result<Vec<String>, Vec<String>> {
+        let _turn = (how == Reload::Apply).then(|| self.reloads.lock());
         let loaded = self.load().inspect_err(|problems| {
             if how == Reload::Apply {
                 log::error!("the new configuration is bad, nothing has changed:");
@@ -222,7 +258,8 @@ impl Control for Registry {
             Reload::Ask => Vec::new(),
             Reload::Apply => self.prepare(&loaded.config, Instant::now()),
         };
-        let state = &mut *self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         let differences = diff(&state.configured, &loaded.config);
         let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
         if how == Reload::Ask {
@@ -237,6 +274,8 @@ impl Control for Registry {
         found::prune(&state.configured, &mut state.found);
         state.merge();
         self.apply(state, &prepared, Instant::now());
+        drop(guard);
+        self.save();
         Ok(texts)
     }
 }
@@ -254,5 +293,49 @@ impl Membership for Registry {
         known.insert(source, backends);
         state.merge();
         self.apply(state, &[], Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::config::load_str;
+    use crate::drain::Drain;
+
+    fn text(attempts: u32) -> String {
+        format!(
+            "[[upstream]]\nname = \"web\"\nbackends = [\"http://127.0.0.1:1\"]\nretry.attempts = {attempts}\n"
+        )
+    }
+
+    /// The one that reads first is kept in reading until the other is done, or clearly waits for it.
+    #[test]
+    fn of_two_reloads_at_once_the_later_reading_wins() {
+        let (reading, is_reading) = bounded(1);
+        let (done, is_done) = bounded(1);
+        let readings = AtomicUsize::new(0);
+        let source: Source = Box::new(move || match readings.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                reading.send(()).unwrap();
+                let _ = is_done.recv_timeout(Duration::from_millis(300));
+                load_str("t.toml", &text(5))
+            }
+            _ => load_str("t.toml", &text(7)),
+        });
+        let beginning = Beginning::new(load_str("t.toml", &text(3)).unwrap().config);
+        let corridor = Corridor::start(Arc::clone(&beginning.snapshot), &Drain::new()).unwrap();
+        let registry = Arc::new(beginning.registry(Arc::clone(&corridor), Some(source), None));
+        let first = Arc::clone(&registry);
+        let first = thread::spawn(move || first.reload(Reload::Apply).unwrap());
+        is_reading.recv().unwrap();
+        registry.reload(Reload::Apply).unwrap();
+        let _ = done.send(());
+        first.join().unwrap();
+        assert_eq!(corridor.snapshot().config.upstreams[0].retry.attempts, 7);
     }
 }
