@@ -83,6 +83,20 @@ pub struct Options {
     pub inherited: Inherited,
 }
 
+/// A way to have the configuration read again.
+pub struct Reloader(Arc<Registry>);
+
+impl Reloader {
+    /// Reads the configuration again and has it take effect, after all reloads that have begun earlier. What is different, in
+    /// words; the log tells it too.
+    ///
+    /// # Errors
+    /// All problems of the new configuration; nothing has changed then.
+    pub fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+        self.0.reload(Reload::Apply)
+    }
+}
+
 impl Running {
     /// Starts with nothing but a configuration.
     ///
@@ -160,12 +174,9 @@ impl Running {
         Ok(running)
     }
 
-    /// Reads the configuration again and has it take effect. What is different, in words; the log tells it too.
-    ///
-    /// # Errors
-    /// All problems of the new configuration; nothing has changed then.
-    pub fn reload(&self) -> Result<Vec<String>, Vec<String>> {
-        self.registry.reload(Reload::Apply)
+    /// What reloads it, from whatever thread.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.registry))
     }
 
     fn listen(

@@ -1,12 +1,13 @@
 //! `tollgate demo`: backends to play with, and a proxy over them.
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 
 use crate::app::{DemoBackend, Options, Running};
 use crate::config::{self, Loaded};
 
 use super::notice::say;
-use super::supervisor::Supervisor;
 use super::{Exit, report, run, signals};
 
 #[derive(Debug, Args)]
@@ -60,9 +61,7 @@ fn alone(port: u16, name: &str) -> Exit {
         backend.address()
     ));
     match signals::listen() {
-        Ok(asks) => {
-            let _ = asks.iter().find(|ask| *ask == signals::Ask::Stop);
-        }
+        Ok(asks) => while asks.next() == Some(signals::Ask::ReopenLogs) {},
         Err(error) => say(&format!("tollgate: cannot listen for signals: {error}")),
     }
     backend.shut_down();
@@ -84,9 +83,7 @@ fn over_backends(demo: &Demo) -> Exit {
     }
     let exit = match config::load_str("demo", &configuration(demo, &backends)) {
         Err(problems) => report(&problems),
-        Ok(Loaded { config, .. }) => {
-            run::serve(config, Options::default(), &Supervisor::default(), greet)
-        }
+        Ok(Loaded { config, .. }) => run::serve(config, Options::default(), &Arc::default(), greet),
     };
     if exit == Exit::Cut {
         // What was cut must stay cut: a backend that shuts down would answer in the last moment.

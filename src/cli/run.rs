@@ -10,7 +10,7 @@ use crate::config::model::Config;
 use crate::config::{self, Loaded};
 
 use super::notice::say;
-use super::signals::{self, Ask};
+use super::signals::{self, Ask, Asks};
 use super::supervisor::Supervisor;
 use super::{Exit, Where, report};
 
@@ -24,7 +24,7 @@ pub(super) fn run(place: &Where) -> Exit {
         }
     };
     let supervisor = std::env::var("NOTIFY_SOCKET").ok();
-    let supervisor = Supervisor::at(supervisor.as_deref());
+    let supervisor = Arc::new(Supervisor::at(supervisor.as_deref()));
     match config::load(&place.request()) {
         Err(problems) => report(&problems),
         Ok(Loaded {
@@ -51,7 +51,7 @@ pub(super) fn run(place: &Where) -> Exit {
 pub(super) fn serve(
     config: Config,
     options: Options,
-    supervisor: &Supervisor,
+    supervisor: &Arc<Supervisor>,
     greet: impl FnOnce(&Running),
 ) -> Exit {
     let logging = match app::start_log(&config.log) {
@@ -63,7 +63,7 @@ pub(super) fn serve(
     };
     log_panics();
     // Before anything listens: a signal in between must not kill what has begun.
-    let asks = match signals::listen() {
+    let mut asks = match signals::listen() {
         Ok(asks) => asks,
         Err(error) => {
             say(&format!("tollgate: cannot listen for signals: {error}"));
@@ -88,7 +88,8 @@ pub(super) fn serve(
     announce(&running);
     greet(&running);
     supervisor.ready();
-    wait(&asks, &logging, &running, supervisor);
+    reload_when_asked(asks.reloads(), &running, supervisor);
+    wait(&asks, &logging);
     supervisor.stopping();
     let exit = drain(running, asks, &logging, supervisor);
     if let Some(logging) = Arc::into_inner(logging) {
@@ -107,30 +108,36 @@ fn announce(running: &Running) {
 }
 
 /// Blocks until a signal asks to stop.
-fn wait(asks: &Receiver<Ask>, logging: &Logging, running: &Running, supervisor: &Supervisor) {
-    for ask in asks {
-        match ask {
-            Ask::Stop => return,
-            Ask::ReopenLogs => logging.reopen(),
-            Ask::Reload => {
-                supervisor.reloading();
-                // Its outcome is in the log.
-                drop(running.reload());
-                supervisor.ready();
+fn wait(asks: &Asks, logging: &Logging) {
+    while asks.next() == Some(Ask::ReopenLogs) {
+        logging.reopen();
+    }
+}
+
+/// On a thread of its own, which ends with the process: a reload may have to wait for files and names, a stop must not.
+fn reload_when_asked(reloads: Receiver<()>, running: &Running, supervisor: &Arc<Supervisor>) {
+    let (reloader, drain) = (running.reloader(), running.drain().clone());
+    let supervisor = Arc::clone(supervisor);
+    let work = move || {
+        for () in reloads {
+            if drain.phase() > Phase::Serving {
+                return;
             }
+            supervisor.reloading();
+            // Its outcome is in the log.
+            drop(reloader.reload());
+            supervisor.ready();
         }
+    };
+    if let Err(error) = thread::Builder::new().name("reload".into()).spawn(work) {
+        log::error!("signals will not reload: {error}");
     }
 }
 
 /// Most exchanges that the log names when it is stopped.
 const NAMED: usize = 50;
 
-fn drain(
-    running: Running,
-    asks: Receiver<Ask>,
-    logging: &Arc<Logging>,
-    supervisor: &Supervisor,
-) -> Exit {
+fn drain(running: Running, asks: Asks, logging: &Arc<Logging>, supervisor: &Supervisor) -> Exit {
     let drain = running.drain().clone();
     log::info!("draining");
     watch_for_force(asks, drain, Arc::downgrade(logging));
@@ -172,12 +179,11 @@ fn drain(
 }
 
 /// A second signal stops the wait. The thread ends with the process.
-fn watch_for_force(asks: Receiver<Ask>, drain: Drain, logging: std::sync::Weak<Logging>) {
+fn watch_for_force(asks: Asks, drain: Drain, logging: std::sync::Weak<Logging>) {
     let work = move || {
-        for ask in &asks {
+        while let Some(ask) = asks.next() {
             match ask {
                 Ask::Stop => drain.advance(Phase::Stopped),
-                Ask::Reload => (),
                 Ask::ReopenLogs => {
                     if let Some(logging) = logging.upgrade() {
                         logging.reopen();

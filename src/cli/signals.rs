@@ -5,42 +5,110 @@
 use std::io;
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-/// What a signal asks for.
+/// What a signal asks for, of the thread that waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     /// Drain; when that is going on already, stop at once.
     Stop,
     /// Close the log file and open it anew.
     ReopenLogs,
-    /// Read the configuration again.
-    Reload,
 }
 
-/// Starts listening. The channel gets one message per signal.
-pub(super) fn listen() -> io::Result<Receiver<Ask>> {
-    let (sender, receiver) = bounded(16);
-    let interrupted = sender.clone();
-    ctrlc::set_handler(move || pass_on(&interrupted, Ask::Stop)).map_err(io::Error::other)?;
+/// Where what signals ask for arrives. Each kind has its own way in: none is lost behind many of another.
+#[derive(Debug)]
+pub(super) struct Asks {
+    stop: Receiver<()>,
+    reopen: Receiver<()>,
+    reload: Receiver<()>,
+}
+
+/// The other ends.
+#[derive(Debug, Clone)]
+struct Ways {
+    stop: Sender<()>,
+    reopen: Sender<()>,
+    reload: Sender<()>,
+}
+
+/// Starts listening.
+pub(super) fn listen() -> io::Result<Asks> {
+    let (ways, asks) = channels();
+    let interrupted = ways.clone();
+    ctrlc::set_handler(move || interrupted.pass_on(SIGTERM)).map_err(io::Error::other)?;
     let mut signals = Signals::new([SIGTERM, SIGQUIT, SIGUSR1, SIGHUP])?;
-    let work = move || {
-        for signal in signals.forever() {
-            let ask = match signal {
-                SIGUSR1 => Ask::ReopenLogs,
-                SIGHUP => Ask::Reload,
-                _ => Ask::Stop,
-            };
-            pass_on(&sender, ask);
-        }
-    };
+    let work = move || signals.forever().for_each(|signal| ways.pass_on(signal));
     thread::Builder::new().name("signals".into()).spawn(work)?;
-    Ok(receiver)
+    Ok(asks)
 }
 
-/// Sixteen unread signals say enough; more are dropped.
-fn pass_on(sender: &Sender<Ask>, ask: Ask) {
-    let _ = sender.try_send(ask);
+/// Two stops are a drain and its end. The others say the same however often they are said.
+fn channels() -> (Ways, Asks) {
+    let (stop, stops) = bounded(2);
+    let (reopen, reopens) = bounded(1);
+    let (reload, reloads) = bounded(1);
+    let ways = Ways {
+        stop,
+        reopen,
+        reload,
+    };
+    let asks = Asks {
+        stop: stops,
+        reopen: reopens,
+        reload: reloads,
+    };
+    (ways, asks)
+}
+
+impl Ways {
+    fn pass_on(&self, signal: i32) {
+        let way = match signal {
+            SIGUSR1 => &self.reopen,
+            SIGHUP => &self.reload,
+            _ => &self.stop,
+        };
+        // What finds no place is asked for already.
+        let _ = way.try_send(());
+    }
+}
+
+impl Asks {
+    /// Waits for the next one; a stop comes before what came earlier. `None`: nothing can come any more.
+    pub(super) fn next(&self) -> Option<Ask> {
+        select_biased! {
+            recv(self.stop) -> asked => asked.ok().map(|()| Ask::Stop),
+            recv(self.reopen) -> asked => asked.ok().map(|()| Ask::ReopenLogs),
+        }
+    }
+
+    /// Takes the way of the reloads, for a thread of their own: they may take long. At most one waits there.
+    pub(super) fn reloads(&mut self) -> Receiver<()> {
+        std::mem::replace(&mut self.reload, never())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_never_lost_and_comes_first() {
+        let (ways, mut asks) = channels();
+        let reloads = asks.reloads();
+        for _ in 0..100 {
+            ways.pass_on(SIGHUP);
+            ways.pass_on(SIGUSR1);
+        }
+        ways.pass_on(SIGTERM);
+        ways.pass_on(SIGQUIT);
+        assert_eq!(asks.next(), Some(Ask::Stop));
+        assert_eq!(asks.next(), Some(Ask::Stop));
+        assert_eq!(asks.next(), Some(Ask::ReopenLogs));
+        assert_eq!(reloads.try_iter().count(), 1);
+        drop(ways);
+        assert_eq!(asks.next(), None);
+    }
 }

@@ -7,6 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::notice::say;
@@ -18,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     address: Option<SocketAddr>,
+    /// Whether it knows that the drain has begun. A reload may end later; that must not be taken for a new begin.
+    is_stopping: Mutex<bool>,
 }
 
 impl Supervisor {
@@ -30,29 +33,41 @@ impl Supervisor {
             };
             parsed.inspect_err(tell).ok()
         });
-        Supervisor { address }
+        Supervisor {
+            address,
+            is_stopping: Mutex::default(),
+        }
     }
 
     /// Everything listens.
     pub(super) fn ready(&self) {
-        self.tell("READY=1\nSTATUS=serving");
+        self.tell_unless_stopping("READY=1\nSTATUS=serving");
     }
 
     /// A reload has begun; [`Supervisor::ready`] ends it.
     pub(super) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        self.tell_unless_stopping(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
     /// The drain has begun.
     pub(super) fn stopping(&self) {
+        let mut is_stopping = self.is_stopping.lock();
+        *is_stopping = true;
         self.tell("STOPPING=1\nSTATUS=draining");
     }
 
     /// How many requests the drain still waits for.
     pub(super) fn draining(&self, left: usize) {
         self.tell(&format!("STATUS=draining: {left} in flight"));
+    }
+
+    fn tell_unless_stopping(&self, message: &str) {
+        let is_stopping = self.is_stopping.lock();
+        if !*is_stopping {
+            self.tell(message);
+        }
     }
 
     fn tell(&self, message: &str) {
@@ -110,6 +125,10 @@ mod tests {
         assert_eq!(received(&socket), "STATUS=draining: 3 in flight");
         supervisor.stopping();
         assert_eq!(received(&socket), "STOPPING=1\nSTATUS=draining");
+        // The end of a reload that nobody waits for any more.
+        supervisor.ready();
+        supervisor.draining(2);
+        assert_eq!(received(&socket), "STATUS=draining: 2 in flight");
     }
 
     #[test]

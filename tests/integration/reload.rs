@@ -1,6 +1,7 @@
 //! Reloads: what changes, what goes on as before, and what a bad file does (nothing).
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -27,6 +28,8 @@ on_reactor!(
     websockets_live_on,
     hangup_and_the_command_reload,
     a_watched_file_is_read_again,
+    a_reload_that_hangs_keeps_nobody_from_stopping,
+    a_reload_that_hangs_keeps_nothing_else_from_being_done,
 );
 
 fn routes_and_backends_come_and_go(engine: Engine) {
@@ -283,4 +286,44 @@ fn a_watched_file_is_read_again(_engine: Engine) {
     assert_eq!(process.get("/").text(), "first");
     fs::write(&file, text(&second)).unwrap();
     eventually("it is reloaded", || process.get("/").text() == "second");
+}
+
+/// Puts something in the place of the configuration that cannot be read to its end.
+fn hang_readers_of(file: &Path) {
+    fs::remove_file(file).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, file, kind, mode, 0).unwrap();
+}
+
+fn a_reload_that_hangs_keeps_nobody_from_stopping(engine: Engine) {
+    let backend = Backend::fixed("x");
+    let mut process = Process::config(&Proxy::to(engine, [&backend]).text()).start();
+    assert_eq!(process.get("/").text(), "x");
+    hang_readers_of(&process.directory().join("tollgate.toml"));
+    for _ in 0..20 {
+        process.signal(Signal::HUP);
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait(), 0);
+}
+
+/// The thread that looks at the file is also the one that ends registrations.
+fn a_reload_that_hangs_keeps_nothing_else_from_being_done(engine: Engine) {
+    let (first, second) = (Backend::fixed("first"), Backend::fixed("second"));
+    let text = Proxy::to(engine, [&first])
+        .server("watch_config = true")
+        .text();
+    let process = Process::config(&text).start();
+    assert_eq!(process.get("/").text(), "first");
+    hang_readers_of(&process.directory().join("tollgate.toml"));
+    process.line_with("the configuration file has changed");
+    let order = json!({ "url": second.url(), "ttl": "1s" }).to_string();
+    let path = admin::path("web", "late");
+    let to = process.admin();
+    let length = order.len();
+    let put =
+        format!("PUT {path} HTTP/1.1\r\nHost: {to}\r\nContent-Length: {length}\r\n\r\n{order}");
+    assert_eq!(Client::connect(to).ask(put).status, 201);
+    process.line_with("it has not renewed its registration");
 }

@@ -25,6 +25,7 @@ on_reactor!(
     a_request_that_has_begun_is_served_during_a_handover,
     an_answer_begun_before_a_handover_may_be_followed_by_a_request,
     several_threads_hand_over_together,
+    the_state_file_is_the_successors_once_the_drain_begins,
 );
 
 const FULL_GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -253,4 +254,25 @@ fn several_threads_hand_over_together(engine: Engine) {
     for _ in 0..20 {
         assert_eq!(second.get("/").text(), "fine");
     }
+}
+
+fn the_state_file_is_the_successors_once_the_drain_begins(engine: Engine) {
+    let gate = Gate::new();
+    let backend = Backend::gated(&gate, "late");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("state.json");
+    let state_file = format!("reuse_port = true\nstate_file = \"{}\"", file.display());
+    let setup = Proxy::to(engine, [&backend]).server(&state_file);
+    let mut process = Process::config(&setup.text()).start();
+    let mut client = process.client();
+    client.send(FULL_GET);
+    eventually("it is under way", || gate.arrived() == 1);
+    process.signal(Signal::TERM);
+    process.line_with("draining: 1 in flight");
+    assert!(file.exists(), "what was known when the drain began");
+    std::fs::write(&file, "the successor's").unwrap();
+    gate.open();
+    assert_eq!(client.read().text(), "late");
+    assert_eq!(process.wait(), 0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "the successor's");
 }

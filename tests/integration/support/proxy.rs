@@ -92,7 +92,7 @@ impl Proxy {
     /// Reloads with another configuration: what is different, or all its problems.
     pub fn reload(&self, setup: &Setup) -> Result<Vec<String>, Vec<String>> {
         self.write(setup);
-        self.running().reload()
+        self.running().reloader().reload()
     }
 
     /// Shuts down and says how it went.
