@@ -200,9 +200,9 @@ fn describe_miss(miss: &Miss<'_>) -> String {
         Miss::Host => "another host".into(),
         Miss::Path => "another path".into(),
         Miss::ClientIp => "another client address".into(),
-        Miss::Header(wanted) => format!("lacks the header {wanted}"),
+        Miss::Header(wanted) => format!("lacks the header {}", wanted.without_value()),
         Miss::Query(wanted) => format!("lacks the query {wanted}"),
-        Miss::Cookie(wanted) => format!("lacks the cookie {wanted}"),
+        Miss::Cookie(wanted) => format!("lacks the cookie {}", wanted.without_value()),
         Miss::Method => "another method".into(),
     }
 }
@@ -321,11 +321,11 @@ mod tests {
             let explanation = ask_release("GET", url, fields, "127.0.0.1");
             explanation.steps.last().cloned().unwrap()
         };
-        let header = "route beta: lacks the header x-beta = \"1\"";
+        let header = "route beta: lacks the header x-beta = …";
         assert_eq!(last(&[cookie], "/?v=2"), header);
         let query = "route beta: lacks the query v = \"2*\"";
         assert_eq!(last(&[beta, cookie], "/?v=1"), query);
-        let missing = "route beta: lacks the cookie side = \"b\"";
+        let missing = "route beta: lacks the cookie side = …";
         assert_eq!(last(&[beta], "/?v=2"), missing);
         let post = ask_release("POST", "/?v=2", &[beta, cookie], "127.0.0.1");
         assert_eq!(post.steps.last().unwrap(), "route beta: another method");

@@ -176,15 +176,15 @@ fn describe_conditions(conditions: &Conditions) -> String {
     if !methods.is_empty() {
         text.push_str(&format!(", {}", methods.join(" or ")));
     }
-    let kinds = [
-        ("header", &conditions.headers),
-        ("query", &conditions.query),
-        ("cookie", &conditions.cookies),
-    ];
-    for (kind, values) in kinds {
-        for value in values {
-            text.push_str(&format!(", {kind} {value}"));
-        }
+    // The values of these may be as good as passwords.
+    for value in &conditions.headers {
+        text.push_str(&format!(", header {}", value.without_value()));
+    }
+    for value in &conditions.query {
+        text.push_str(&format!(", query {value}"));
+    }
+    for value in &conditions.cookies {
+        text.push_str(&format!(", cookie {}", value.without_value()));
     }
     let network = |network: &IpNet| match network.prefix_len() == network.max_prefix_len() {
         true => network.addr().to_string(),
@@ -225,5 +225,15 @@ mod tests {
         let config = config::load_str("t.toml", tiny).unwrap().config;
         let listen = "  listen   http://127.0.0.1:8080 (tiny_http engine)\n";
         assert!(summary(&config).contains(listen));
+    }
+
+    #[test]
+    fn values_of_header_fields_and_cookies_are_not_shown() {
+        let text = "[[upstream]]\nname = \"web\"\nbackends = [\"http://web\"]\n[[route]]\nname = \"r\"\nupstream = \"web\"\n\
+            match = { header = { X-Key = \"hunter2\", X-Any = \"*\" }, cookie = { pass = \"hunter2\" }, query = { v = \"2*\" } }\n";
+        let config = config::load_str("t.toml", text).unwrap().config;
+        let route = "  route    r: any host, /, header x-any = \"*\", header x-key = …, query v = \"2*\", cookie pass = … -> web\n";
+        let summary = summary(&config);
+        assert!(summary.contains(route), "{summary}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::model::{Config, Limits, Log, Server};
+use super::model::{Config, HeaderChanges, Limits, Log, Server};
 use super::units;
 
 /// Longest value that is shown whole.
@@ -60,7 +60,11 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Difference> {
     let (old_list, new_list) = (value(&old.upstreams), value(&new.upstreams));
     compare_named("upstream", "name", &old_list, &new_list, &mut found);
     // Routes point at upstreams by place.
-    let routes = |config: &Config| name_upstreams(value(&config.routes), config);
+    let routes = |config: &Config| {
+        let mut routes = value(&config.routes);
+        no_change_is_an_empty_one(&mut routes);
+        name_upstreams(routes, config)
+    };
     compare_named("route", "name", &routes(old), &routes(new), &mut found);
     differences.extend(found.into_iter().map(|(_, text)| Difference {
         needs_restart: false,
@@ -113,6 +117,9 @@ fn compare(path: &str, old: &Value, new: &Value, found: &mut Found) {
             compare_named(&format!("{owner}, backend"), "id", old, new, found);
         }
         _ if old == new => (),
+        (Value::Array(one), Value::Array(other)) if has_hidden(one) || has_hidden(other) => {
+            compare_hidden(path, one, other, found);
+        }
         _ if is_secret(path) => {
             found.push((
                 path.to_owned(),
@@ -169,6 +176,45 @@ fn compare_named(kind: &str, key: &str, old: &Value, new: &Value, found: &mut Fo
     }
 }
 
+/// Whether the list is one of names with values that are not shown.
+fn has_hidden(list: &[Value]) -> bool {
+    list.iter().any(|entry| entry.get("hidden").is_some())
+}
+
+/// Compares such lists. A name may be there more than once.
+fn compare_hidden(path: &str, old: &[Value], new: &[Value], found: &mut Found) {
+    let name = |entry: &Value| -> String {
+        let name = entry.get("name").and_then(Value::as_str);
+        name.unwrap_or_default().to_owned()
+    };
+    let mut names: Vec<String> = Vec::new();
+    for entry in old.iter().chain(new) {
+        let name = name(entry);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let before = found.len();
+    for wanted in names {
+        let of = |list: &[Value]| -> Vec<Value> {
+            let entries = list.iter().filter(|entry| name(entry) == wanted);
+            entries.cloned().collect()
+        };
+        let (old, new) = (of(old), of(new));
+        let what = match (old.is_empty(), new.is_empty()) {
+            _ if old == new => continue,
+            (true, _) => "is added",
+            (_, true) => "is removed",
+            _ => "is another one (it is not shown)",
+        };
+        found.push((path.to_owned(), format!("{path}.{wanted} {what}")));
+    }
+    if found.len() == before {
+        let text = format!("{path}: the order is another one");
+        found.push((path.to_owned(), text));
+    }
+}
+
 /// After the name of an upstream, route or backend comes a colon, after any other table a dot.
 fn join(path: &str, key: &str) -> String {
     let is_named = path.contains(' ') && !path.contains(": ");
@@ -177,7 +223,7 @@ fn join(path: &str, key: &str) -> String {
 }
 
 fn is_secret(path: &str) -> bool {
-    ["token", "secret", "password"]
+    ["token", "secret", "password", "content.body", "page.body"]
         .iter()
         .any(|word| path.ends_with(word))
 }
@@ -205,6 +251,15 @@ fn duration(value: &Value) -> Option<Duration> {
     let seconds = object.get("secs")?.as_u64()?;
     let nanos = u32::try_from(object.get("nanos")?.as_u64()?).ok()?;
     Some(Duration::new(seconds, nanos))
+}
+
+/// Routes where changes of header fields can be compared one by one, though there are none.
+fn no_change_is_an_empty_one(routes: &mut Value) {
+    for route in routes.as_array_mut().into_iter().flatten() {
+        if let Some(headers) = route.get_mut("headers").filter(|headers| headers.is_null()) {
+            *headers = value(&HeaderChanges::default());
+        }
+    }
 }
 
 /// Routes with the names of upstreams instead of their places, which say nothing.
@@ -371,12 +426,70 @@ mod tests {
         let differences = texts(&route("1", 10), &route("2*", 20));
         assert_eq!(
             differences[0],
-            "route r: conditions.headers: [\"x-beta = \\\"1\\\"\"] → [\"x-beta = \\\"2*\\\"\"]"
+            "route r: conditions.headers.x-beta is another one (it is not shown)"
         );
         assert!(
             differences[1].starts_with("route r: to.split.sides: "),
             "{differences:?}"
         );
         assert_eq!(differences.len(), 2);
+    }
+
+    #[test]
+    fn values_of_header_fields_and_cookies_are_not_shown() {
+        let with = |of_route: &str| {
+            format!("{OLD}\n{}", of_route.trim()).replace("s3cret", "hunter2-s3cret")
+        };
+        let none = with("");
+        let one = with(
+            r#"
+            match = { header = { X-Key = "s3cret" }, cookie = { pass = "s3cret" } }
+            headers.request.set = { Authorization = "Bearer s3cret", X-Old = "s3cret" }
+            headers.response.add = { X-Two = "s3cret" }
+            "#,
+        );
+        let other = one.replace("-s3cret", "-s3cret2").replace("X-Old", "X-New");
+        let texts_of = |old: &str, new: &str| {
+            let found = texts(old, new);
+            assert!(!found.join("\n").contains("hunter2"), "{found:#?}");
+            found
+        };
+        assert_eq!(texts_of(&none, &one).len(), 5);
+        assert_eq!(texts_of(&one, &none).len(), 5);
+        assert_eq!(
+            texts_of(&one, &other),
+            [
+                "route all: conditions.headers.x-key is another one (it is not shown)",
+                "route all: conditions.cookies.pass is another one (it is not shown)",
+                "route all: headers.request.set.Authorization is another one (it is not shown)",
+                "route all: headers.request.set.X-Old is removed",
+                "route all: headers.request.set.X-New is added",
+                "route all: headers.response.add.X-Two is another one (it is not shown)",
+            ]
+        );
+    }
+
+    #[test]
+    fn bodies_are_compared_byte_for_byte() {
+        let with = |body: &[u8]| {
+            let mut config = config(
+                "[[upstream]]\nname = \"web\"\nbackends = [\"http://h:1\"]\n\
+                 [[route]]\nname = \"r\"\nanswer = { body = \"x\" }\n",
+            );
+            for route in &mut config.routes {
+                if let crate::config::model::RouteTo::Answer(answer) = &mut route.to {
+                    std::sync::Arc::make_mut(answer).content.body = body.into();
+                }
+            }
+            config
+        };
+        // Neither is text, and both would be the same replacement characters.
+        let found = diff(&with(&[0xfe, 0xff]), &with(&[0xff, 0xfe]));
+        let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            ["route r: to.answer.content.body is another one (it is not shown)"]
+        );
+        assert_eq!(diff(&with(&[0xfe]), &with(&[0xfe])), []);
     }
 }

@@ -36,9 +36,15 @@ impl Secret {
 /// Not the secret, but something that is different for another one: for telling whether it has changed.
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        static SALT: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        serializer.serialize_u64(SALT.hash_one(&self.0))
+        serializer.serialize_u64(fingerprint(&self.0))
     }
+}
+
+/// Not the text, but a number that is different for another one; and another one in every process, so that nobody can find
+/// the text by trying.
+pub(super) fn fingerprint(text: &str) -> u64 {
+    static SALT: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    SALT.hash_one(text)
 }
 
 impl fmt::Debug for Secret {

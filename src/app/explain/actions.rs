@@ -8,8 +8,11 @@ use crate::serve::decide::{Decision, Verdict};
 use crate::serve::own_answer::OwnAnswer;
 use crate::serve::snapshot::Snapshot;
 
-/// Values of these are nobody's business, wherever they are shown.
-const SECRET: [&str; 4] = ["authorization", "cookie", "set-cookie", "x-api-key"];
+/// Values of fields with one of these in their name are nobody's business, wherever they are shown. (Where the configuration
+/// is described, no field's value is; here people want to know what becomes of variables.)
+const SECRET: [&str; 7] = [
+    "auth", "cookie", "token", "secret", "password", "api-key", "apikey",
+];
 
 /// What is answered, and whether that serves the client.
 pub(super) fn own_answer(answer: &OwnAnswer) -> (bool, String) {
@@ -88,10 +91,8 @@ fn describe(changes: &FieldChanges, way: &str, values: &Values<'_>, lines: &mut 
 }
 
 fn field(way: &str, name: &str, template: &Template, values: &Values<'_>) -> String {
-    if SECRET
-        .iter()
-        .any(|secret| name.eq_ignore_ascii_case(secret))
-    {
+    let lower = name.to_ascii_lowercase();
+    if SECRET.iter().any(|secret| lower.contains(secret)) {
         return format!("{way}: {name} (its value is not shown)");
     }
     match template.field_value(values) {
@@ -124,7 +125,7 @@ mod tests {
         upstream = "web"
         rewrite = "/people/{id}{rest}"
         maintenance = { except = ["10.0.0.0/8"] }
-        headers.request.set = { Host = "app.internal", X-From = "{client_ip} {upstream}", Authorization = "Bearer x" }
+        headers.request.set = { Host = "app.internal", X-From = "{client_ip} {upstream}", Authorization = "Bearer x", X-Internal-Token = "x" }
         headers.request.remove = ["Cookie"]
         headers.response.set = { X-Served-By = "{backend} {request_id}" }
     "#;
@@ -178,6 +179,7 @@ mod tests {
             "to the backend: no Cookie",
             "to the backend: X-From: 10.0.0.9 web",
             "to the backend: Authorization (its value is not shown)",
+            "to the backend: X-Internal-Token (its value is not shown)",
             "to the client: X-Served-By: {backend} {request_id}",
         ];
         for step in wanted {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::StatusCode;
 use ipnet::IpNet;
 
+use super::condition::Hidden;
+use super::key::hash;
 use super::template::{Template, Values};
 
 /// `redirect`: sends the client elsewhere.
@@ -36,7 +38,7 @@ pub struct Content {
     /// For `Content-Type`. Default: by the ending of the file, else `text/plain; charset=utf-8`.
     pub content_type: String,
     /// As it is sent.
-    #[serde(serialize_with = "as_words")]
+    #[serde(serialize_with = "as_digest")]
     pub body: Arc<[u8]>,
 }
 
@@ -75,8 +77,10 @@ pub struct FieldChanges {
     /// All fields of these names go.
     pub remove: Vec<String>,
     /// Each replaces all fields of its name.
+    #[serde(serialize_with = "as_hidden")]
     pub set: Vec<(String, Template)>,
     /// Each comes after what is there.
+    #[serde(serialize_with = "as_hidden")]
     pub add: Vec<(String, Template)>,
 }
 
@@ -113,9 +117,19 @@ pub struct Change<'a> {
     pub values: Values<'a>,
 }
 
-/// For people, who see only that it is another one.
-fn as_words<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&String::from_utf8_lossy(bytes))
+/// For telling whether it has changed: byte for byte, whatever the bytes are.
+fn as_digest<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    let (length, number) = (bytes.len(), hash("", bytes));
+    serializer.serialize_str(&format!("{length} bytes, {number:016x}"))
+}
+
+/// The names, and whether the values have changed.
+fn as_hidden<S: serde::Serializer>(
+    fields: &[(String, Template)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let hidden = |(name, value): &(String, Template)| Hidden::new(name, value);
+    serializer.collect_seq(fields.iter().map(hidden))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use http::Method;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
+use super::super::secret::fingerprint;
+
 /// Host condition of a route; always lower case, without port.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -50,13 +52,13 @@ pub struct Conditions {
     #[serde(serialize_with = "as_texts")]
     pub methods: Vec<Method>,
     /// Header fields; their names are in lower case.
-    #[serde(serialize_with = "as_texts")]
+    #[serde(serialize_with = "as_hidden")]
     pub headers: Vec<NamedValue>,
     /// Parameters of the query, percent-decoded.
     #[serde(serialize_with = "as_texts")]
     pub query: Vec<NamedValue>,
     /// Cookies.
-    #[serde(serialize_with = "as_texts")]
+    #[serde(serialize_with = "as_hidden")]
     pub cookies: Vec<NamedValue>,
     /// The client is in one of these networks; empty: anywhere.
     pub client_ip: Vec<IpNet>,
@@ -101,6 +103,37 @@ pub enum ValueMatch {
 
 fn as_texts<T: ToString, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+fn as_hidden<S: Serializer>(values: &[NamedValue], serializer: S) -> Result<S::Ok, S::Error> {
+    let hidden = |wanted: &NamedValue| Hidden::new(&wanted.name, &wanted.value);
+    serializer.collect_seq(values.iter().map(hidden))
+}
+
+/// A value that is known to few, as far as it may be shown.
+#[derive(Debug, Serialize)]
+pub(super) struct Hidden {
+    name: String,
+    /// Tells whether it is another one, and nothing else.
+    hidden: u64,
+}
+
+impl Hidden {
+    pub(super) fn new(name: &str, value: &impl ToString) -> Hidden {
+        Hidden {
+            name: name.to_owned(),
+            hidden: fingerprint(&value.to_string()),
+        }
+    }
+}
+
+impl NamedValue {
+    /// For places that more people see than the configuration: that there is a value to be had, not which one.
+    pub fn without_value(&self) -> String {
+        let value = self.value.to_string();
+        let value = if value == "*" { "\"*\"" } else { "…" };
+        format!("{} = {value}", self.name)
+    }
 }
 
 /// As it is written in the configuration.
