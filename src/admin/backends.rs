@@ -14,7 +14,7 @@ use crate::upstream::Upstream;
 use crate::upstream::member::Member;
 
 use super::Admin;
-use super::control::{Objection, Placed};
+use super::control::{Objection, Placed, Removed};
 use super::order;
 use super::pages::{Page, body, message, method};
 use super::status::{render_member, render_upstream};
@@ -59,7 +59,13 @@ impl Admin {
             Method::GET | Method::HEAD => self.show(name, id, StatusCode::OK),
             Method::PUT => self.put(&body(exchange), name, id),
             Method::DELETE => match self.control.remove_backend(name, id) {
-                Ok(()) => (StatusCode::OK, json!({ "removed": id })),
+                Ok(Removed::Backend) => (StatusCode::OK, json!({ "removed": id })),
+                Ok(Removed::Settings) => {
+                    let text = format!(
+                        "What was set by hand about `{id}` is gone; what the configuration says holds again."
+                    );
+                    (StatusCode::OK, json!({ "reset": id, "message": text }))
+                }
                 Err(objection) => refusal(objection, name, id),
             },
             _ => method(head, "GET, HEAD, PUT, DELETE"),
@@ -119,6 +125,7 @@ fn refusal(objection: Objection, name: &str, id: &str) -> Page {
             StatusCode::NOT_FOUND,
             format!("There is no backend `{id}` in upstream `{name}`."),
         ),
+        Objection::Unplaced(text) => message(StatusCode::NOT_FOUND, text),
         Objection::Conflict(text) => message(StatusCode::CONFLICT, text),
         Objection::Bad(text) => message(StatusCode::BAD_REQUEST, text),
     }

@@ -13,11 +13,11 @@ pub trait Control: Send + Sync {
     /// When that makes no sense; nothing has changed then.
     fn put_backend(&self, upstream: &str, id: &str, order: &Order) -> Result<Placed, Objection>;
 
-    /// Removes a backend that was placed so.
+    /// Removes a backend that was placed so; of one that is configured, what was set by hand about it.
     ///
     /// # Errors
-    /// When it was not; nothing has changed then.
-    fn remove_backend(&self, upstream: &str, id: &str) -> Result<(), Objection>;
+    /// When there is neither; nothing has changed then.
+    fn remove_backend(&self, upstream: &str, id: &str) -> Result<Removed, Objection>;
 
     /// When a backend's registration ends, unless it is renewed.
     fn expiry(&self, upstream: &str, id: &str) -> Option<Instant>;
@@ -84,6 +84,15 @@ pub enum Placed {
     Same,
 }
 
+/// What is not there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The backend.
+    Backend,
+    /// What was set by hand about it: what the configuration says holds again.
+    Settings,
+}
+
 /// Why an order was not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objection {
@@ -91,6 +100,8 @@ pub enum Objection {
     NoUpstream,
     /// There is no such backend.
     NoBackend,
+    /// There is none, and the order does not say enough for a new one.
+    Unplaced(String),
     /// Something stands against it.
     Conflict(String),
     /// The order itself makes no sense.

@@ -27,7 +27,7 @@ use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
 use crate::message::head::{BodyLength, ResponseHead};
 use crate::upstream::fleet::Fleet;
 
-pub use control::{Control, Objection, Order, Placed, Reload};
+pub use control::{Control, Objection, Order, Placed, Reload, Removed};
 pub use status::{LoadView, MirrorView, View};
 
 /// Bytes of a request body.

@@ -68,7 +68,8 @@ impl Admin {
         }
         let is_known = path == "/_proxy/status"
             || path == "/_proxy/reload"
-            || path.starts_with("/_proxy/upstreams");
+            || path == "/_proxy/upstreams"
+            || path.starts_with("/_proxy/upstreams/");
         if !is_known {
             let body = json!({ "message": "No such page.", "status": 404, "pages": PAGES });
             return (StatusCode::NOT_FOUND, body);
@@ -78,8 +79,15 @@ impl Admin {
                 .append("WWW-Authenticate", "Bearer realm=\"tollgate\"");
             return message(StatusCode::UNAUTHORIZED, "Not authenticated");
         }
-        if !is_reading && let Some(objection) = self.distrust(request) {
-            return message(StatusCode::FORBIDDEN, objection);
+        if !is_reading && is_from_a_web_page(request) {
+            return message(
+                StatusCode::FORBIDDEN,
+                "Changes are not taken from web pages.",
+            );
+        }
+        if self.settings.token.is_none() && !is_by_address(request) {
+            let text = "Without an admin token, an IP address or `localhost` is needed as host.";
+            return message(StatusCode::FORBIDDEN, text);
         }
         match path {
             "/_proxy/status" if is_reading => (StatusCode::OK, self.view.render(Instant::now())),
@@ -149,22 +157,19 @@ impl Admin {
             None => false,
         }
     }
+}
 
-    /// Why nothing is changed for this request: it may be a browser's, sent by somebody else's page. `None`: it is not.
-    fn distrust(&self, request: &RequestHead) -> Option<&'static str> {
-        if request.fields.contains("origin") || request.fields.contains("sec-fetch-site") {
-            return Some("Changes are not taken from web pages.");
-        }
-        if self.settings.token.is_some() {
-            return None;
-        }
-        // A name could be anybody's that points here (DNS rebinding).
-        let host = split_port(request.host()).0;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let is_ours = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
-        (!is_ours)
-            .then_some("Without an admin token, changes need an IP address or `localhost` as host.")
-    }
+/// Whether a browser sent it, for whatever page.
+fn is_from_a_web_page(request: &RequestHead) -> bool {
+    request.fields.contains("origin") || request.fields.contains("sec-fetch-site")
+}
+
+/// Whether its host is an address or `localhost`. A name could be anybody's that points here (DNS rebinding), and its pages
+/// could read what is answered.
+fn is_by_address(request: &RequestHead) -> bool {
+    let host = split_port(request.host()).0;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// The whole body of a request, which is here already; empty when it cannot be had.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::{Objection, Order, Placed};
+use crate::admin::{Objection, Order, Placed, Removed};
 use crate::config::model::{Backend, Config, Duty};
 
 /// Backends that may register at one upstream.
@@ -113,10 +113,7 @@ impl Changes {
         order: &Order,
         now: Instant,
     ) -> Result<Placed, Objection> {
-        let upstreams = &configured.upstreams;
-        let known = upstreams.iter().find(|known| known.name == upstream);
-        let known = known.ok_or(Objection::NoUpstream)?;
-        if let Some(fixed) = known.backends.iter().find(|backend| backend.id == id) {
+        if let Some(fixed) = fixed(configured, upstream, id)? {
             return self.adjust(upstream, fixed, order);
         }
         let changed = self.upstreams.entry(upstream.to_owned()).or_default();
@@ -161,20 +158,21 @@ impl Changes {
         Ok(Placed::Changed)
     }
 
-    /// Removes a backend that has registered.
+    /// Removes a backend that has registered; of one that is configured, what was set by hand about it.
     ///
     /// # Errors
-    /// When it has not.
+    /// When there is neither.
     pub(super) fn remove(
         &mut self,
         configured: &Config,
         upstream: &str,
         id: &str,
-    ) -> Result<(), Objection> {
-        let upstreams = &configured.upstreams;
-        let known = upstreams.iter().find(|known| known.name == upstream);
-        let known = known.ok_or(Objection::NoUpstream)?;
-        if known.backends.iter().any(|backend| backend.id == id) {
+    ) -> Result<Removed, Objection> {
+        if fixed(configured, upstream, id)?.is_some() {
+            let changed = self.upstreams.get_mut(upstream);
+            if changed.is_some_and(|changed| changed.adjusted.remove(id).is_some()) {
+                return Ok(Removed::Settings);
+            }
             let message = format!(
                 "`{id}` is in the configuration: remove it there, or disable it here with {{\"state\": \"disabled\"}}."
             );
@@ -190,7 +188,7 @@ impl Changes {
             .position(|registered| registered.backend.id == id)
             .ok_or(Objection::NoBackend)?;
         changed.registered.remove(place);
-        Ok(())
+        Ok(Removed::Backend)
     }
 
     /// Takes out who has not said in time that it is still there: upstream and id of each.
@@ -212,11 +210,23 @@ impl Changes {
     }
 }
 
+/// The backend that is there anyway, if it is.
+fn fixed<'a>(
+    configured: &'a Config,
+    upstream: &str,
+    id: &str,
+) -> Result<Option<&'a Backend>, Objection> {
+    let mut upstreams = configured.upstreams.iter();
+    let known = upstreams.find(|known| known.name == upstream);
+    let known = known.ok_or(Objection::NoUpstream)?;
+    Ok(known.backends.iter().find(|backend| backend.id == id))
+}
+
 impl Registered {
     fn new(id: &str, order: &Order, now: Instant) -> Result<Registered, Objection> {
         let at = order.at.clone().ok_or_else(|| {
             let message = format!("There is no backend `{id}` yet: a new one needs a `url`.");
-            Objection::Bad(message)
+            Objection::Unplaced(message)
         })?;
         Ok(Registered {
             backend: Backend::new(id, at),
@@ -290,7 +300,7 @@ mod tests {
         let mut put = |order: &Order, now| changes.put(&configured, "web", "b", order, now);
         assert_eq!(
             put(&beat, start),
-            Err(Objection::Bad(
+            Err(Objection::Unplaced(
                 "There is no backend `b` yet: a new one needs a `url`.".into()
             ))
         );
@@ -342,6 +352,14 @@ mod tests {
         assert_eq!(
             shown(&changes.apply(&configured)),
             [("a".into(), 9, Duty::Draining)]
+        );
+        assert_eq!(
+            changes.remove(&configured, "web", "a"),
+            Ok(Removed::Settings)
+        );
+        assert_eq!(
+            shown(&changes.apply(&configured)),
+            [("a".into(), 1, Duty::Enabled)]
         );
         assert!(matches!(
             changes.remove(&configured, "web", "a"),

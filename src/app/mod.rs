@@ -2,6 +2,7 @@
 //!
 //! No signals and no printing here: that is the command line's. Tests start it in their own process.
 
+mod by_hand;
 mod changes;
 mod errand;
 mod explain;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::admin::{Control, Objection, Order, Placed, Reload};
+use crate::admin::{Control, Objection, Order, Placed, Reload, Removed};
 use crate::config::diff::{diff, without_restart};
 use crate::config::model::{Backend, Config};
 use crate::config::{Loaded, Problems};
@@ -17,6 +17,7 @@ use crate::serve::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
 use super::FIRST_LOOKUPS;
+use super::by_hand::overridden;
 use super::changes::Changes;
 use super::errand::Errand;
 use super::found::{self, AllFound};
@@ -231,15 +232,18 @@ impl Control for Registry {
         Ok(placed)
     }
 
-    fn remove_backend(&self, upstream: &str, id: &str) -> Result<(), Objection> {
+    fn remove_backend(&self, upstream: &str, id: &str) -> Result<Removed, Objection> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.changes.remove(&state.effective, upstream, id)?;
-        log::info!("backend {upstream}/{id} is removed");
+        let removed = state.changes.remove(&state.effective, upstream, id)?;
+        match removed {
+            Removed::Backend => log::info!("backend {upstream}/{id} is removed"),
+            Removed::Settings => log::info!("backend {upstream}/{id} is as it is configured"),
+        }
         self.apply(state, &[], Instant::now());
         drop(guard);
         self.save();
-        Ok(())
+        Ok(removed)
     }
 
     fn expiry(&self, upstream: &str, id: &str) -> Option<Instant> {
@@ -261,8 +265,10 @@ impl Control for Registry {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let differences = diff(&state.configured, &loaded.config);
-        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        let mut texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        let overridden = overridden(&state.changes, &state.configured, &loaded.config);
         if how == Reload::Ask {
+            texts.extend(overridden);
             return Ok(texts);
         }
         for warning in &loaded.warnings {
@@ -270,6 +276,8 @@ impl Control for Registry {
         }
         log::info!("reloaded: {} differences", texts.len());
         texts.iter().for_each(|text| log::info!("{text}"));
+        overridden.iter().for_each(|text| log::warn!("{text}"));
+        texts.extend(overridden);
         state.configured = Arc::new(without_restart(&state.configured, loaded.config));
         found::prune(&state.configured, &mut state.found);
         state.merge();

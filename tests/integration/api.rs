@@ -11,6 +11,7 @@ on_each_engine!(
     weight_and_state_change_at_run_time,
     a_drained_backend_finishes_what_it_has,
     what_is_configured_is_not_removed,
+    what_was_set_by_hand_is_told_and_can_be_undone,
     what_makes_no_sense_is_told_and_changes_nothing,
     changes_want_the_token,
     changes_are_not_taken_from_web_pages,
@@ -122,6 +123,28 @@ fn what_is_configured_is_not_removed(engine: Engine) {
     assert_eq!(proxy.get("/").text(), "x");
 }
 
+fn what_was_set_by_hand_is_told_and_can_be_undone(engine: Engine) {
+    let backend = Backend::fixed("x");
+    let setup = Proxy::to(engine, [&backend]);
+    let proxy = setup.start();
+    let weight = || admin::get(&proxy, &path("web", "b1")).json()["weight"].clone();
+    admin::put(&proxy, &path("web", "b1"), &json!({ "weight": 9 }));
+    assert_eq!(weight(), 9);
+    let text = setup.text();
+    let other = text.replacen("id = \"b1\"", "id = \"b1\", weight = 3", 1);
+    assert_ne!(text, other);
+    let told = "upstream web, backend b1: weight is set by hand to 9";
+    let changes = proxy.reload_text(other).unwrap();
+    assert_eq!(changes, ["upstream web, backend b1: weight: 1 → 3", told]);
+    assert_eq!(weight(), 9);
+    let answer = admin::ask(&proxy, "DELETE", &path("web", "b1"), "", "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["reset"], "b1");
+    assert_eq!(weight(), 3);
+    let again = admin::ask(&proxy, "DELETE", &path("web", "b1"), "", "");
+    assert_eq!(again.status, 409);
+}
+
 fn what_makes_no_sense_is_told_and_changes_nothing(engine: Engine) {
     let backend = Backend::fixed("x");
     let proxy = Proxy::to(engine, [&backend]).start();
@@ -130,7 +153,10 @@ fn what_makes_no_sense_is_told_and_changes_nothing(engine: Engine) {
     for (method, path, body, status) in [
         ("PUT", path("web", "new"), "{", 400),
         ("PUT", path("web", "new"), "[]", 400),
-        ("PUT", path("web", "new"), "{}", 400),
+        ("PUT", path("web", "new"), "{}", 404),
+        ("PUT", path("web", "new"), "", 404),
+        ("GET", "/_proxy/upstreamsXYZ".to_owned(), "", 404),
+        ("GET", "/_proxy/upstreams/".to_owned(), "", 404),
         ("PUT", path("web", "new"), "{\"url\": \"gopher://x\"}", 400),
         (
             "PUT",
@@ -190,6 +216,8 @@ fn changes_want_the_token(engine: Engine) {
     }
     assert_eq!(proxy.get("/").text(), "x");
     let good = "Authorization: Bearer s3cret-t0ken\r\n";
+    let by_name = format!("GET /_proxy/status HTTP/1.1\r\nHost: proxy.example\r\n{good}\r\n");
+    assert_eq!(admin::raw(&proxy, &by_name).status, 200);
     let answer = admin::ask(&proxy, "PUT", &path("web", "b1"), good, order);
     assert_eq!(answer.status, 200, "{}", answer.text());
     proxy.get("/").refused(503, "no_backend");
@@ -214,6 +242,17 @@ fn changes_are_not_taken_from_web_pages(engine: Engine) {
         order.len()
     );
     assert_eq!(admin::raw(&proxy, &rebound).status, 403);
+    // Its pages could read what is answered, too.
+    for (page, status) in [
+        ("/_proxy/status", 403),
+        ("/_proxy/upstreams", 403),
+        ("/livez", 200),
+    ] {
+        let rebound = format!("GET {page} HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+        assert_eq!(admin::raw(&proxy, &rebound).status, status, "{page}");
+        let link = admin::ask(&proxy, "GET", page, "Sec-Fetch-Site: none\r\n", "");
+        assert_eq!(link.status, 200, "{page}");
+    }
     assert_eq!(proxy.get("/").text(), "x");
 }
 

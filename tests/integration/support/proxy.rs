@@ -91,7 +91,12 @@ impl Proxy {
 
     /// Reloads with another configuration: what is different, or all its problems.
     pub fn reload(&self, setup: &Setup) -> Result<Vec<String>, Vec<String>> {
-        self.write(setup);
+        self.reload_text(setup.text())
+    }
+
+    /// The same, with the text of one.
+    pub fn reload_text(&self, text: String) -> Result<Vec<String>, Vec<String>> {
+        *self.file.lock().unwrap() = text;
         self.running().reloader().reload()
     }
 
