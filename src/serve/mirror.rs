@@ -1,8 +1,9 @@
 //! Copies of requests for one more upstream: sent on threads of their own, never waited for, their answers thrown away.
 //!
 //! Everything about them is bounded: how many are under way, how many wait, how long one takes, how much of an answer is
-//! read. When the queue is full, copies are dropped and counted. How the other upstream fares shows in its own state only.
+//! read. When the queue is full, or they waited too long in it, copies are dropped and counted. How the other upstream fares shows in its own state only.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +30,8 @@ use super::snapshot::Snapshot;
 const THREADS: usize = 4;
 /// Copies that wait. With bodies of 64 KiB, the largest there are, and heads of 32 KiB they take 24 MiB.
 const WAITING: usize = 256;
-/// One copy, whatever the upstream's own timeouts say.
+/// One copy, whatever the upstream's own timeouts say; and how long it may have waited before that: what is older says nothing
+/// about the present any more.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Bytes of an answer's body that are read so that its connection can be used again. A longer one is cut.
 const MOST_READ: u64 = 4 * 1024 * 1024;
@@ -60,7 +62,7 @@ pub struct Mirrored {
     pub sent: u64,
     /// Those that were not.
     pub failed: u64,
-    /// Those that were never sent: too many waited already, or the proxy was shutting down.
+    /// Those that were never sent: too many waited already, or they had waited for too long, or the proxy was shutting down.
     pub dropped: u64,
 }
 
@@ -90,6 +92,28 @@ struct Duplicate {
     body: Vec<u8>,
     to: Destination,
     request_id: String,
+    /// When it was taken.
+    since: Instant,
+}
+
+/// Why a copy is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropped {
+    Full,
+    Stale,
+    NoThreads,
+    Over,
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dropped::Full => write!(f, "{WAITING} wait already"),
+            Dropped::Stale => write!(f, "it has waited for {} s", LONGEST.as_secs()),
+            Dropped::NoThreads => f.write_str("there are no threads for them"),
+            Dropped::Over => f.write_str("the proxy is shutting down"),
+        }
+    }
 }
 
 /// Whether a copy of this request is sent, and where.
@@ -141,6 +165,7 @@ impl Mirrors {
                 body,
                 to,
                 request_id: context.request_id.clone(),
+                since: Instant::now(),
             });
         }
     }
@@ -154,13 +179,15 @@ impl Mirrors {
                 Err(error) => log::error!("copies of requests find no threads: {error}"),
             }
         }
-        let is_taken = match &*door {
-            Door::Open(sender) => sender.try_send(duplicate).is_ok(),
-            Door::Closed(_) | Door::Over => false,
+        let why = match &*door {
+            Door::Open(sender) => match sender.try_send(duplicate) {
+                Ok(()) => return,
+                Err(_) => Dropped::Full,
+            },
+            Door::Closed(_) => Dropped::NoThreads,
+            Door::Over => Dropped::Over,
         };
-        if !is_taken {
-            self.shared.drop_one();
-        }
+        self.shared.drop_one(why);
     }
 
     fn start(&self, alive: &Sender<()>) -> io::Result<Sender<Duplicate>> {
@@ -216,7 +243,9 @@ impl Shared {
         let client = Client::new();
         for duplicate in duplicates {
             if self.is_stopped.load(Ordering::Acquire) {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.drop_one(Dropped::Over);
+            } else if is_stale(duplicate.since, Instant::now()) {
+                self.drop_one(Dropped::Stale);
             } else if catch_unwind(AssertUnwindSafe(|| self.send(&client, duplicate))).is_err() {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 log::error!("a copy of a request panicked; the next one goes on");
@@ -241,14 +270,22 @@ impl Shared {
         }
     }
 
-    fn drop_one(&self) {
+    fn drop_one(&self, why: Dropped) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        if let Some(count) = self.drops.count(Instant::now()) {
+        // That a shutdown drops what waits is as it should be.
+        if why != Dropped::Over
+            && let Some(count) = self.drops.count(Instant::now())
+        {
             log::warn!(
-                "copies of requests are dropped, since {WAITING} wait already (since this was told last: {count})"
+                "copies of requests are dropped, the latest because {why} (since this was told last: {count})"
             );
         }
     }
+}
+
+/// Whether a copy has waited for too long.
+fn is_stale(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= LONGEST
 }
 
 /// Asks one backend, once.
@@ -309,5 +346,16 @@ mod tests {
         assert_eq!(draws(100), 10_000);
         // Six standard deviations: one run in 10^8 or so is further off.
         assert!(draws(10).abs_diff(1000) < 180);
+    }
+
+    #[test]
+    fn what_has_waited_for_too_long_is_dropped_and_counted() {
+        let since = Instant::now();
+        assert!(!is_stale(since, since) && !is_stale(since, since + LONGEST / 2));
+        assert!(is_stale(since, since + LONGEST));
+        let shared = Shared::default();
+        shared.drop_one(Dropped::Stale);
+        assert_eq!(shared.dropped.load(Ordering::Relaxed), 1);
+        assert_eq!(Dropped::Stale.to_string(), "it has waited for 30 s");
     }
 }
