@@ -26,11 +26,35 @@ pub(super) fn check_upstreams(
             "add [[upstream]] with `name = \"web\"` and `backends = [\"http://127.0.0.1:9001\"]`",
         );
     }
-    let mut seen = Vec::new();
+    let (mut seen, mut cookies) = (Vec::new(), Vec::new());
     let upstreams = file.upstreams.iter();
     upstreams
-        .map(|upstream| check_upstream(upstream, server, &mut seen, report))
+        .map(|written| {
+            let upstream = check_upstream(written, server, &mut seen, report);
+            check_cookie(written, &upstream, &mut cookies, report);
+            upstream
+        })
         .collect()
+}
+
+/// Two upstreams with the same cookie would overwrite each other's, and no client would stick to anything.
+fn check_cookie(
+    file: &UpstreamFile,
+    upstream: &Upstream,
+    seen: &mut Vec<(String, Place)>,
+    report: &Report,
+) {
+    let Some(sticky) = &upstream.sticky else {
+        return;
+    };
+    let written = file
+        .sticky
+        .as_ref()
+        .and_then(|sticky| sticky.cookie.as_ref());
+    let place = written.map_or(file.place, |written| written.place);
+    if !sticky.cookie.is_empty() {
+        check_unique(report, seen, "sticky cookie", &sticky.cookie, place);
+    }
 }
 
 fn check_upstream(
