@@ -15,6 +15,10 @@ use super::{Exit, Where, report};
 /// Validating takes milliseconds; a machine under load may take its time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What helps when there is no talking to it.
+const ELSEWHERE: &str = "the running process may have another admin address or token than the file has by now, as these need a restart; \
+     send it HUP instead (kill -HUP PID)";
+
 #[derive(Debug, Args)]
 pub(super) struct Reload {
     #[command(flatten)]
@@ -52,6 +56,9 @@ pub(super) fn run(reload: &Reload) -> Exit {
             say(&format!(
                 "tollgate: refused with status {status}: {message}"
             ));
+            if status == 401 {
+                say(ELSEWHERE);
+            }
             Exit::Failure
         }
         Err(error) => {
@@ -59,6 +66,7 @@ pub(super) fn run(reload: &Reload) -> Exit {
             say(&format!(
                 "tollgate: no answer from the admin address {to}: {error}"
             ));
+            say(ELSEWHERE);
             Exit::Failure
         }
     }

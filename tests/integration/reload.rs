@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::admin;
+use crate::support::backend::reserve;
 use crate::support::websocket::{self, TEXT};
 use crate::support::{
     Backend, Client, Engine, Gate, Process, Proxy, eventually, on_each_engine, on_reactor,
@@ -27,6 +28,7 @@ on_each_engine!(
 on_reactor!(
     websockets_live_on,
     hangup_and_the_command_reload,
+    the_command_says_what_helps_when_it_is_refused,
     a_watched_file_is_read_again,
     a_reload_that_hangs_keeps_nobody_from_stopping,
     a_reload_that_hangs_keeps_nothing_else_from_being_done,
@@ -267,6 +269,33 @@ fn hangup_and_the_command_reload(_engine: Engine) {
     let (code, told) = reload(&[]);
     assert!(code == 78 && told.contains("did you mean"), "{told}");
     assert_eq!(process.get("/").text(), "first");
+}
+
+fn the_command_says_what_helps_when_it_is_refused(_engine: Engine) {
+    let backend = Backend::fixed("x");
+    let (_reserved, nobody) = reserve();
+    let text = |token: &str, port: u16| {
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{token}\"\n\
+             [[upstream]]\nname = \"web\"\nbackends = [\"{}\"]\nhealth.enabled = false\n",
+            backend.url()
+        )
+    };
+    let process = Process::config(&text("s3cret-t0ken", 0)).start();
+    let file = process.directory().join("tollgate.toml");
+    for (written, word) in [
+        (
+            text("an0ther-t0ken", process.admin().port()),
+            "refused with status 401",
+        ),
+        (text("s3cret-t0ken", nobody.port()), "no answer from"),
+    ] {
+        fs::write(&file, written).unwrap();
+        let mut command = Process::with(&["reload", "--config", file.to_str().unwrap()]).start();
+        assert_eq!(command.wait(), 1);
+        command.line_with(word);
+        command.line_with("send it HUP instead");
+    }
 }
 
 fn a_watched_file_is_read_again(_engine: Engine) {
