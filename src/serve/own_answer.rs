@@ -20,7 +20,8 @@ pub enum OwnAnswer {
     Redirect {
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
-        /// For `Location`: without control characters, and no host that the request made up.
+        /// For `Location`: without control characters. Its host is what the route says; where that is `{host}`, it is the one that
+        /// the request asks for.
         location: String,
     },
     /// Known beforehand.
