@@ -53,6 +53,7 @@ mod drain; // signals, what finishes and what is cut
 mod health; // probes: down, skipped, back
 mod logging; // access lines, what never gets into them, rotation
 mod reload; // what a reload changes, and what it leaves alone
+mod reload_process; // reloads of the program: by signal, command and file; and those that hang
 mod restart; // a new process takes over: passed sockets, shared ports, what the supervisor is told
 mod restart_under_load; // the same, and no request is lost
 
