@@ -274,7 +274,7 @@ impl Control for Registry {
         for warning in &loaded.warnings {
             log::warn!("{warning}");
         }
-        log::info!("reloaded: {} differences", texts.len());
+        log::info!("reloaded, {} different", texts.len());
         texts.iter().for_each(|text| log::info!("{text}"));
         overridden.iter().for_each(|text| log::warn!("{text}"));
         texts.extend(overridden);

@@ -45,8 +45,8 @@ impl Budget {
         let Some(second) = self.second(now) else {
             return false;
         };
-        // The floor is of each second: what a burst has used up is not missing afterwards.
-        let is_granted = retries < share || second.retries < floor;
+        // A burst may have what the floor comes to in all, and is not missed by the seconds after it.
+        let is_granted = retries < share.max(floor * SECONDS) || second.retries < floor;
         second.retries += u64::from(is_granted);
         is_granted
     }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn the_floor_holds_without_traffic_and_zero_is_none() {
         let now = Instant::now();
-        assert_eq!(granted(&mut Budget::default(), &RULES, now), 1);
+        assert_eq!(granted(&mut Budget::default(), &RULES, now), 10);
         let none = model::Retry {
             budget_percent: 0,
             budget_floor: 0,
