@@ -1,6 +1,7 @@
 //! Who the backends are: what the configuration says, and what has changed since. Every change ends here, one after another, and
 //! takes effect as a whole: a new snapshot for the requests that come from then on.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub type Source = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
 pub(super) struct Registry {
     corridor: Arc<Corridor>,
     source: Option<Source>,
+    /// What it reads, if that is a file.
+    file: Option<PathBuf>,
     memory: Option<Memory>,
     discovery: OnceLock<Discovery>,
     /// Held from before the configuration is read until it has taken effect: who reads first must not be applied last.
@@ -90,7 +93,7 @@ impl Beginning {
     ) -> Registry {
         let is_watched = self.configured.server.watch_config && source.is_some();
         let state = State {
-            watched: file.filter(|_| is_watched).map(Watched::new),
+            watched: file.clone().filter(|_| is_watched).map(Watched::new),
             effective: Arc::clone(&self.configured),
             configured: self.configured,
             found: AllFound::new(),
@@ -100,6 +103,7 @@ impl Beginning {
         Registry {
             corridor,
             source,
+            file,
             memory: self.memory,
             discovery: OnceLock::new(),
             reloads: Mutex::new(()),
@@ -209,6 +213,15 @@ impl Registry {
                 "this process has no configuration to read again".to_owned(),
             ]);
         };
+        // At the start a pipe will do. Waiting for one now, for somebody to write into it, could take for ever.
+        if let Some(file) = &self.file
+            && fs::metadata(file).is_ok_and(|known| !known.is_file())
+        {
+            let name = file.display();
+            return Err(vec![format!(
+                "{name} is not a regular file: it cannot be read again"
+            )]);
+        }
         source().map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
     }
 }
