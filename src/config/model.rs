@@ -163,7 +163,7 @@ pub struct ClientTimeouts {
 pub struct Admin {
     /// Default `127.0.0.1:9180`.
     pub listen: SocketAddr,
-    /// Bearer token for `/_proxy/status`; none means open.
+    /// Bearer token for status, upstreams, changes and reloads; none means open.
     pub token: Option<Secret>,
 }
 
