@@ -53,6 +53,15 @@ pub(super) struct Adjustment {
 }
 
 impl Adjustment {
+    /// Without what no configuration could say.
+    pub(super) fn sound(self) -> Adjustment {
+        Adjustment {
+            weight: self.weight.filter(|weight| (1..=1000).contains(weight)),
+            max_connections: self.max_connections.filter(|most| *most > 0),
+            ..self
+        }
+    }
+
     pub(super) fn apply(self, backend: &mut Backend) {
         let Adjustment {
             weight,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::config::model::Backend;
+use crate::config::units;
 use crate::upstream::Upstream;
 use crate::upstream::counters::Totals;
 
@@ -198,10 +199,19 @@ impl Document {
         let mut totals = BTreeMap::new();
         for (name, section) in self.upstreams {
             let registered = section.registered.into_iter();
-            let registered = registered.filter_map(|one| one.restore(now));
+            let registered = registered.filter_map(|one| {
+                let id = one.id.clone();
+                let restored = one.restore(now);
+                restored
+                    .inspect_err(|why| {
+                        log::warn!("state file: backend {name}/{id} is left out: {why}");
+                    })
+                    .ok()
+            });
+            let adjusted = section.adjusted.into_iter();
             let changed = Changed {
                 registered: registered.collect(),
-                adjusted: section.adjusted,
+                adjusted: adjusted.map(|(id, one)| (id, one.sound())).collect(),
             };
             changes.upstreams.insert(name.clone(), changed);
             totals.insert(name, section.totals);
@@ -235,15 +245,19 @@ impl Registration {
         }
     }
 
-    /// `None`: it makes no sense.
-    fn restore(self, now: Instant) -> Option<Registered> {
-        let life = self
-            .ttl_ms
-            .map(|span| Life::begin(Duration::from_millis(span), now));
-        let at = config::parse_backend_url(&self.url).ok()?;
-        let mut backend = Backend::new(self.id, at);
-        self.settings.apply(&mut backend);
-        Some(Registered { backend, life })
+    /// What was registered; judged as the API does, since a file can be edited.
+    ///
+    /// # Errors
+    /// Why it makes no sense.
+    fn restore(self, now: Instant) -> Result<Registered, String> {
+        if !config::is_name(&self.id) {
+            return Err("its id cannot be used".to_owned());
+        }
+        let span = self.ttl_ms.map(Duration::from_millis);
+        let life = span.map(|span| Life::begin(span.min(units::LONGEST), now));
+        let mut backend = Backend::new(self.id, config::parse_backend_url(&self.url)?);
+        self.settings.sound().apply(&mut backend);
+        Ok(Registered { backend, life })
     }
 }
 
@@ -385,6 +399,28 @@ mod tests {
         let names = fs::read_dir(folder.path()).unwrap();
         let names: Vec<_> = names.map(|one| one.unwrap().file_name()).collect();
         assert_eq!(names, ["state.json"]);
+    }
+
+    #[test]
+    fn what_was_edited_is_judged_like_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let text = r#"{"version": 1, "upstreams": {"web": {
+            "registered": [
+                {"id": "n n", "url": "http://127.0.0.1:2"},
+                {"id": "bad", "url": "gopher://x"},
+                {"id": "good", "url": "http://127.0.0.1:3", "weight": 0, "max_connections": 0, "ttl_ms": 18446744073709551615}
+            ],
+            "adjusted": {"a": {"weight": 4000000000}}
+        }}}"#;
+        fs::write(&path, text).unwrap();
+        let (changes, _) = Memory::new(&path).read(Instant::now());
+        let upstreams = snapshot(&changes);
+        let members: Vec<_> = upstreams[0].members.iter().collect();
+        let ids: Vec<&str> = members.iter().map(|one| &*one.settings.id).collect();
+        assert_eq!(ids, ["a", "good"]);
+        assert!(members.iter().all(|one| one.settings.weight == 1));
+        assert_eq!(members[1].settings.max_connections, usize::MAX);
     }
 
     #[test]

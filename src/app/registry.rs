@@ -287,7 +287,11 @@ impl Control for Registry {
         for warning in &loaded.warnings {
             log::warn!("{warning}");
         }
-        log::info!("reloaded, {} different", texts.len());
+        match texts.len() {
+            0 => log::info!("reloaded, nothing is different"),
+            1 => log::info!("reloaded, one thing is different:"),
+            count => log::info!("reloaded, {count} things are different:"),
+        }
         texts.iter().for_each(|text| log::info!("{text}"));
         overridden.iter().for_each(|text| log::warn!("{text}"));
         texts.extend(overridden);

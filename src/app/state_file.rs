@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
+/// Bytes that no state file has: a thousand registrations of each of a hundred upstreams take less.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
 /// Files that were put aside; with more, somebody has to look.
 const MOST_ASIDE: u32 = 100;
 
@@ -49,11 +52,18 @@ impl StateFile {
     /// # Errors
     /// When there is something that cannot be read.
     pub(super) fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(&self.path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        match fs::metadata(&self.path) {
+            Ok(known) if !known.is_file() => {
+                return Err(io::Error::other("it is not a regular file"));
+            }
+            Ok(known) if known.len() > LARGEST => {
+                return Err(io::Error::other("it is too large to be one"));
+            }
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
         }
+        fs::read(&self.path).map(Some)
     }
 
     /// Gives it another name, one that nothing has yet, and returns that.

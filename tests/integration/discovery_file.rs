@@ -54,9 +54,13 @@ fn a_file_adds_and_removes_backends(engine: Engine) {
     };
     let draining = json!({ "state": "draining" }).to_string();
     assert_eq!(ask("PUT", &draining).json()["duty"], "draining");
+    // That undoes what was set by hand; once nothing is, there is nothing to remove.
+    assert_eq!(ask("DELETE", "").status, 200);
+    assert_eq!(members(&process)[1]["duty"], "enabled");
     assert_eq!(ask("DELETE", "").status, 409);
+    assert_eq!(ask("PUT", &draining).json()["duty"], "draining");
     process.signal(Signal::HUP);
-    process.line_with("reloaded: 0 differences");
+    process.line_with("reloaded, nothing is different");
     assert_eq!(ids(&process), ["one", "two"]);
     assert_eq!(members(&process)[1]["duty"], "draining");
 }
