@@ -51,7 +51,7 @@ enum Command {
     Run(Where),
     /// Check the configuration, report every problem, start nothing
     Check(Where),
-    /// Have a running tollgate read its configuration again, and show what is different
+    /// Have a running tollgate read the configuration it was started with again, and show what is different
     Reload(reload::Reload),
     /// Show what would be decided about a request, step by step, without sending it
     Explain(explain::Explain),

@@ -15,8 +15,12 @@ pub struct Breaker {
     /// Failures in a row: an answer in between clears them. That keeps a backend with one bad endpoint in the rotation and
     /// takes out one that is gone.
     failures: VecDeque<Instant>,
-    /// Times tripped without an answer in between; each doubles the cooldown.
+    /// Times tripped in a row; each doubles the cooldown.
     streak: u32,
+    /// The last time out.
+    cooldown: Duration,
+    /// Once it is back: from then on the next one is the first again. It will have been back for as long as it was out.
+    settled_at: Option<Instant>,
     sample: Sample,
     /// It would have tripped, had another backend been usable.
     is_spared: bool,
@@ -161,6 +165,7 @@ impl Breaker {
             }
             self.state = State::Passing;
             self.has_returned = true;
+            self.settled_at = Some(now + self.cooldown);
             self.failures.clear();
             self.sample = Sample::default();
         }
@@ -178,7 +183,6 @@ impl Breaker {
     /// An answer came whole: what failed before is forgotten.
     pub fn record_success(&mut self) {
         self.failures.clear();
-        self.streak = 0;
         self.is_spared = false;
     }
 
@@ -221,11 +225,19 @@ impl Breaker {
 
     /// Lets nothing through for a while.
     pub fn trip(&mut self, rules: &model::Ejection, reason: Reason, now: Instant) -> Ejected {
+        if self
+            .settled_at
+            .take()
+            .is_some_and(|settled_at| settled_at <= now)
+        {
+            self.streak = 0;
+        }
         let doubled = rules.cooldown.saturating_mul(1 << self.streak.min(16));
         let cooldown = doubled.min(rules.max_cooldown.max(rules.cooldown));
         self.failures.clear();
         self.sample = Sample::default();
         self.is_spared = false;
+        self.cooldown = cooldown;
         self.state = State::Tripped {
             until: now + cooldown,
         };
@@ -372,7 +384,13 @@ mod tests {
         breaker.begin_trial(&RULES, now + seconds(60));
         breaker.record_answer(&RULES, false, QUICK, now + seconds(60));
         breaker.record_success();
-        assert_eq!(trip(&mut breaker, now + seconds(61)).cooldown, seconds(10));
+        // Back for a moment only, and then for as long as it was out.
+        let again = now + seconds(61);
+        assert_eq!(trip(&mut breaker, again).cooldown, seconds(60));
+        breaker.begin_trial(&RULES, again + seconds(60));
+        breaker.record_answer(&RULES, false, QUICK, again + seconds(60));
+        let settled = again + seconds(120);
+        assert_eq!(trip(&mut breaker, settled).cooldown, seconds(10));
     }
 
     #[test]
