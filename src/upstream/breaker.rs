@@ -19,7 +19,8 @@ pub struct Breaker {
     streak: u32,
     /// The last time out.
     cooldown: Duration,
-    /// Once it is back: from then on the next one is the first again. It will have been back for as long as it was out.
+    /// Once it is back: from then on the next one is the first again. It will have been back for as long as it
+    /// was out, and for as long as it takes to be found slow.
     settled_at: Option<Instant>,
     sample: Sample,
     /// It would have tripped, had another backend been usable.
@@ -78,6 +79,8 @@ struct Sample {
     errors: u32,
     answers: u32,
     time: Duration,
+    /// When the window before ended, and its mean time.
+    last: Option<(Instant, Duration)>,
 }
 
 impl State {
@@ -165,11 +168,11 @@ impl Breaker {
             }
             self.state = State::Passing;
             self.has_returned = true;
-            self.settled_at = Some(now + self.cooldown);
+            self.settled_at = Some(now + self.cooldown.max(rules.window));
             self.failures.clear();
             self.sample = Sample::default();
         }
-        let sample = self.sample.current(rules.window, now);
+        let sample = self.sample.current(rules, now);
         sample.attempts = sample.attempts.saturating_add(1);
         sample.answers = sample.answers.saturating_add(1);
         sample.time = sample.time.saturating_add(after);
@@ -193,7 +196,7 @@ impl Breaker {
             State::Probing { .. } => return Some(Reason::StillFailing),
             State::Tripped { .. } => return None,
         }
-        let sample = self.sample.current(rules.window, now);
+        let sample = self.sample.current(rules, now);
         sample.attempts = sample.attempts.saturating_add(1);
         sample.errors = sample.errors.saturating_add(1);
         let is_bad = sample.is_bad(rules);
@@ -213,14 +216,19 @@ impl Breaker {
         is_bad.then_some(Reason::Errors)
     }
 
-    /// The mean time to an answer's head in the current window, when there were enough attempts to go by.
+    /// The mean time to an answer's head in the current window, else in the last one, when there were enough attempts to go by.
     pub fn mean_time(&self, rules: &model::Ejection, now: Instant) -> Option<Duration> {
         let sample = &self.sample;
-        let is_current = sample.is_current(rules.window, now);
-        if !is_current || sample.attempts < rules.min_requests {
-            return None;
-        }
-        sample.time.checked_div(sample.answers)
+        let of_now = sample
+            .mean(rules)
+            .filter(|_| sample.is_current(rules.window, now));
+        // Windows of several backends end at different times: one that has just begun must not hide what the last one told.
+        let is_recent = |at: Instant| now.saturating_duration_since(at) <= rules.window;
+        of_now.or_else(|| {
+            sample
+                .last
+                .and_then(|(at, mean)| is_recent(at).then_some(mean))
+        })
     }
 
     /// Lets nothing through for a while.
@@ -260,14 +268,21 @@ impl Sample {
             .is_some_and(|since| now.saturating_duration_since(since) <= window)
     }
 
-    fn current(&mut self, window: Duration, now: Instant) -> &mut Sample {
-        if !self.is_current(window, now) {
+    fn current(&mut self, rules: &model::Ejection, now: Instant) -> &mut Sample {
+        if !self.is_current(rules.window, now) {
             *self = Sample {
                 since: Some(now),
+                last: self.mean(rules).map(|mean| (now, mean)),
                 ..Sample::default()
             };
         }
         self
+    }
+
+    /// The mean time, when there were enough attempts to go by.
+    fn mean(&self, rules: &model::Ejection) -> Option<Duration> {
+        let is_enough = self.attempts >= rules.min_requests;
+        self.time.checked_div(self.answers).filter(|_| is_enough)
     }
 
     fn is_bad(&self, rules: &model::Ejection) -> bool {
@@ -461,6 +476,14 @@ mod tests {
             Some(Duration::from_millis(25))
         );
         assert_eq!(breaker.mean_time(&RULES, start + seconds(11)), None);
+        // The next window has begun: what the last one told still holds, for as long as a window.
+        let next = start + seconds(12);
+        breaker.record_answer(&RULES, false, QUICK, next);
+        let told = Some(Duration::from_millis(25));
+        assert_eq!(breaker.mean_time(&RULES, next), told);
+        breaker.record_answer(&RULES, false, QUICK, next + seconds(10));
+        assert_eq!(breaker.mean_time(&RULES, next + seconds(10)), told);
+        assert_eq!(breaker.mean_time(&RULES, next + seconds(11)), None);
     }
 
     #[test]
