@@ -4,7 +4,7 @@
 use super::strategy::{Field, Strategy};
 
 /// A backend that was not picked for this long may be asked out of turn.
-const FORGOTTEN: u64 = 1_000_000_000;
+const FORGOTTEN: u64 = 500_000_000;
 
 /// At most one pick in so many is out of turn.
 const REGULAR: u32 = 20;

@@ -1,7 +1,8 @@
 //! Copies of requests for one more upstream: sent on threads of their own, never waited for, their answers thrown away.
 //!
 //! Everything about them is bounded: how many are under way, how many wait, how long one takes, how much of an answer is
-//! read. When the queue is full, or they waited too long in it, copies are dropped and counted. How the other upstream fares shows in its own state only.
+//! read. When the queue is full, or they waited too long in it, copies are dropped and counted. How the other upstream fares shows
+//! in its own state only.
 
 use std::fmt;
 use std::io::{self, Read};

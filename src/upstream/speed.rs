@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::clock::nanos;
 
 /// After this long without an answer, what was known counts for a third of what comes next.
-const MEMORY: Duration = Duration::from_millis(500);
+const MEMORY: Duration = Duration::from_millis(400);
 
 /// A failure counts as an answer that took at least this long: who fails at once must not look fast.
 const FAILURE: Duration = Duration::from_secs(1);
