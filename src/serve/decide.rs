@@ -221,7 +221,7 @@ fn to_upstream(
         fits: fits.is_ok(),
     });
     fits?;
-    check_candidates(snapshot, upstream, now, trace)?;
+    check_candidates(snapshot, upstream, &others, now, trace)?;
     let mirror = found.route.mirror;
     if let Some(mirror) = mirror {
         trace.step(|| Step::Mirror {
@@ -251,10 +251,12 @@ fn to_upstream(
     })
 }
 
-/// Refuses early what no backend could take. The pick itself is the balancer's, later, when the attempt begins.
+/// Refuses early what no backend could take. The pick itself is the balancer's, later, when the attempt begins. `others`: where
+/// the request can go too; the side that was chosen a moment ago may be out by now.
 fn check_candidates(
     snapshot: &Snapshot,
     index: usize,
+    others: &[usize],
     now: Instant,
     trace: &mut impl Trace,
 ) -> Result<(), Refusal> {
@@ -269,7 +271,10 @@ fn check_candidates(
             skip: member.skip(now),
         });
     }
-    if group.upstream.can_serve(now) {
+    let mut others = others
+        .iter()
+        .filter_map(|other| snapshot.groups.get(*other));
+    if group.upstream.can_serve(now) || others.any(|group| group.upstream.can_serve(now)) {
         Ok(())
     } else {
         Err(Refusal::new(Cause::NoBackend))
