@@ -62,13 +62,7 @@ struct Round {
 /// # Errors
 /// When the thread cannot be started.
 pub fn spawn(fleet: Fleet, drain: Drain) -> io::Result<JoinHandle<()>> {
-    let mut round = Round {
-        seen: fleet.upstreams(),
-        fleet,
-        watched: Vec::new(),
-        last_number: 0,
-    };
-    round.renew();
+    let round = Round::new(fleet);
     thread::Builder::new()
         .name("health".into())
         .spawn(move || run(round, &drain))
@@ -105,6 +99,17 @@ fn run(mut round: Round, drain: &Drain) {
 }
 
 impl Round {
+    fn new(fleet: Fleet) -> Round {
+        let mut round = Round {
+            seen: fleet.upstreams(),
+            fleet,
+            watched: Vec::new(),
+            last_number: 0,
+        };
+        round.renew();
+        round
+    }
+
     fn follow(&mut self) {
         let upstreams = self.fleet.upstreams();
         if !Arc::ptr_eq(&upstreams, &self.seen) {
@@ -268,13 +273,7 @@ mod tests {
             settings.health.fall = 1;
         });
         let fleet = Fleet::new(vec![Arc::clone(&upstream)]);
-        let mut round = Round {
-            seen: fleet.upstreams(),
-            fleet,
-            watched: Vec::new(),
-            last_number: 0,
-        };
-        round.renew();
+        let mut round = Round::new(fleet);
         let backend = &upstream.members[0].backend;
         let now = Instant::now();
         backend.set_addresses(&[[10, 0, 0, 1].into()], now);

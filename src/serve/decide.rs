@@ -229,22 +229,17 @@ fn to_upstream(
             percent: mirror.percent,
         });
     }
-    if head.target.is_asterisk() {
-        return Ok(Plan {
-            upstream,
-            path: "*".into(),
-            max_body,
-            upgrade: false,
-            instead_of,
-            others,
-            mirror,
-        });
-    }
+    let (path, upgrade) = if head.target.is_asterisk() {
+        ("*".into(), false)
+    } else {
+        let path = route::backend_path(found.route, head, client);
+        (path.into_owned(), found.route.upgrade)
+    };
     Ok(Plan {
         upstream,
-        path: route::backend_path(found.route, head, client).into_owned(),
+        path,
         max_body,
-        upgrade: found.route.upgrade,
+        upgrade,
         instead_of,
         others,
         mirror,

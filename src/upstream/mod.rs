@@ -120,13 +120,6 @@ impl Upstream {
         self.members.iter().map(|member| &member.backend)
     }
 
-    /// Why the member at `index` gets nothing at `now`; `None`: it may be used.
-    pub fn skip(&self, index: usize, now: Instant) -> Option<Skip> {
-        self.members
-            .get(index)
-            .map_or(Some(Skip::Unreachable), |member| member.skip(now))
-    }
-
     /// How much the member at `index` is to get; see [`Member::share`].
     pub fn share(&self, index: usize, tier: Tier, now: u64) -> u64 {
         let member = self.members.get(index);

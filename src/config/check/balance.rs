@@ -16,20 +16,13 @@ const MOST_ATTEMPTS: u32 = 100;
 /// Bytes of a secret below which it could be guessed.
 const SHORTEST_SECRET: usize = 16;
 
-const STRATEGIES: [&str; 6] = [
-    "round_robin",
-    "random",
-    "least_connections",
-    "p2c",
-    "fastest",
-    "hash",
-];
+const HASH: &str = "hash";
 
 /// Checks `balance` and `hash_key`.
 pub(super) fn check_balance(file: &UpstreamFile, report: &Report) -> Strategy {
     let balance = file.balance.as_ref();
     if let Some(key) = &file.hash_key
-        && balance.is_none_or(|balance| balance.value != "hash")
+        && balance.is_none_or(|balance| balance.value != HASH)
     {
         let message = "`hash_key` is of no use without `balance = \"hash\"`";
         report.problem_hint(key.place, message, "add that, or leave `hash_key` out");
@@ -37,19 +30,23 @@ pub(super) fn check_balance(file: &UpstreamFile, report: &Report) -> Strategy {
     let Some(balance) = balance else {
         return Strategy::RoundRobin;
     };
-    match balance.value.as_str() {
-        "round_robin" => Strategy::RoundRobin,
-        "random" => Strategy::Random,
-        "least_connections" => Strategy::LeastConnections,
-        "p2c" => Strategy::TwoChoices,
-        "fastest" => Strategy::Fastest,
-        "hash" => Strategy::Hash(check_key(file.hash_key.as_ref(), "hash_key", report)),
-        other => {
-            let hint = suggest::hint(other, "the strategies are", STRATEGIES);
-            report.problem_hint(balance.place, format!("unknown balance \"{other}\""), hint);
-            Strategy::RoundRobin
-        }
+    let written = balance.value.as_str();
+    if written == HASH {
+        return Strategy::Hash(check_key(file.hash_key.as_ref(), "hash_key", report));
     }
+    let names = Strategy::KEYLESS.map(|strategy| strategy.to_string());
+    let mut known = names.iter().zip(Strategy::KEYLESS);
+    if let Some((_, strategy)) = known.find(|(name, _)| *name == written) {
+        return strategy;
+    }
+    let all = names.iter().map(String::as_str).chain([HASH]);
+    let hint = suggest::hint(written, "the strategies are", all);
+    report.problem_hint(
+        balance.place,
+        format!("unknown balance \"{written}\""),
+        hint,
+    );
+    Strategy::RoundRobin
 }
 
 /// Checks `[upstream.sticky]`.

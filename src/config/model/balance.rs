@@ -4,14 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::super::secret::Secret;
 use super::{BackendAddress, Key, Resolve};
 
 /// How the next backend is picked.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Strategy {
     /// `round_robin`: in turn, smoothly by weight.
     RoundRobin,
@@ -20,12 +19,28 @@ pub enum Strategy {
     /// `least_connections`: the fewest requests under way for the weight.
     LeastConnections,
     /// `p2c`: the less busy of two that are drawn by weight.
-    #[serde(rename = "p2c")]
     TwoChoices,
     /// `fastest`: the shortest time to first byte lately, times what is under way.
     Fastest,
     /// `hash`: the same key goes to the same backend, as long as it is there (`hash_key`).
     Hash(Key),
+}
+
+impl Strategy {
+    /// All that need nothing else; a hash needs its key.
+    pub const KEYLESS: [Strategy; 5] = [
+        Strategy::RoundRobin,
+        Strategy::Random,
+        Strategy::LeastConnections,
+        Strategy::TwoChoices,
+        Strategy::Fastest,
+    ];
+}
+
+impl Serialize for Strategy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// As it is written, and for a hash its key.
