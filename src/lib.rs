@@ -10,7 +10,7 @@
 //! | 4 | `accept`, `serve`, `health`, `discovery`, `admin`, `demo` | 0–3, never each other; only `serve` uses rooms of row 3 |
 //! | 3 | `admit`, `route`, `balance`, `forward`, `respond`, `tunnel` | 0, 2 and `config`; never each other |
 //! | 2 | `upstream` | 0–1 |
-//! | 1 | `config`, `logging` | 0; `logging` also reads `config::model` |
+//! | 1 | `config`, `logging`, `tls` | 0; `logging` and `tls` also read `config::model` |
 //! | 0 | `exchange`, `message`, `socket`, `error`, `drain`, `clock` | `exchange` may use the others |
 //!
 //! `tests/architecture.rs` holds the code to this table.
@@ -38,6 +38,7 @@ pub mod upstream;
 
 pub mod config;
 pub mod logging;
+pub mod tls;
 
 pub mod clock;
 pub mod drain;

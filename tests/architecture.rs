@@ -20,7 +20,7 @@ struct Source {
 /// Module and the modules it may import; `config::model` allows only that part of `config`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["app", "cli", "config"]),
-    ("cli", &["app", "config"]),
+    ("cli", &["app", "config", "tls"]),
     (
         "app",
         &[
@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "upstream",
             "config",
             "logging",
+            "tls",
             "exchange",
             "message",
             "socket",
@@ -51,7 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "serve",
         &[
             "admit", "route", "balance", "forward", "respond", "tunnel", "upstream", "config",
-            "logging", "exchange", "message", "socket", "error", "drain", "clock",
+            "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock",
         ],
     ),
     ("accept", BELOW_ROOMS),
@@ -68,10 +69,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "upstream",
         &[
-            "config", "logging", "exchange", "message", "socket", "error", "drain", "clock",
+            "config", "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock",
         ],
     ),
     ("config", GROUND),
+    (
+        "tls",
+        &[
+            "config::model",
+            "exchange",
+            "message",
+            "socket",
+            "error",
+            "drain",
+            "clock",
+        ],
+    ),
     ("logging", GROUND),
     ("exchange", &["message", "drain", "error", "socket"]),
     ("socket", &[]),
@@ -82,10 +95,12 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 const GROUND: &[&str] = &["exchange", "message", "socket", "error", "drain", "clock"];
 const BELOW_ROOMS: &[&str] = &[
-    "upstream", "config", "logging", "exchange", "message", "socket", "error", "drain", "clock",
+    "upstream", "config", "logging", "tls", "exchange", "message", "socket", "error", "drain",
+    "clock",
 ];
 const ROOM: &[&str] = &[
     "upstream",
+    "tls",
     "config::model",
     "exchange",
     "message",

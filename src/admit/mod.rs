@@ -2,6 +2,8 @@
 //!
 //! Syntax and framing have been judged by the listener; addresses, tokens and rates are not looked at here yet.
 
+pub mod gate;
+
 use http::Method;
 
 use crate::config::model::Limits;

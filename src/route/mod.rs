@@ -33,6 +33,8 @@ pub struct RouteTable {
 pub struct Found<'a> {
     /// The route.
     pub route: &'a Route,
+    /// Its index in the configuration.
+    pub index: usize,
     /// Where it leads.
     pub to: Destination<'a>,
 }
@@ -85,10 +87,10 @@ impl RouteTable {
         mut tried: impl FnMut(&Route, Option<&Miss<'_>>),
     ) -> Result<Found<'a>, NotFound> {
         let mut methods = Vec::new();
-        for route in self
+        for (index, route) in self
             .order
             .iter()
-            .filter_map(|index| self.routes.get(*index))
+            .filter_map(|index| Some((*index, self.routes.get(*index)?)))
         {
             let miss = matcher::miss(route, request);
             tried(route, miss.as_ref());
@@ -96,6 +98,7 @@ impl RouteTable {
                 None => {
                     return Ok(Found {
                         route,
+                        index,
                         to: destination(route, request.path()),
                     });
                 }

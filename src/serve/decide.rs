@@ -15,6 +15,7 @@ use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::route::{self, Destination, Found, Miss};
 
+use super::gate;
 use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
 use super::split;
@@ -136,9 +137,11 @@ fn by_route(
             };
         }
     };
-    let own = own_answer(head, client, &found, trace);
-    let verdict =
-        own.unwrap_or_else(
+    let gate = snapshot.gates.get(found.index);
+    let stopped = gate.and_then(|gate| gate::pass(gate, head, client, trace));
+    let verdict = stopped
+        .or_else(|| own_answer(head, client, &found, trace))
+        .unwrap_or_else(
             || match to_upstream(head, client, &found, snapshot, now, trace) {
                 Ok(plan) => Verdict::Forward(plan),
                 Err(refusal) => Verdict::Refuse(refusal),

@@ -8,6 +8,7 @@ mod context;
 mod crew;
 pub mod decide;
 mod errand;
+mod gate;
 mod hedge;
 mod job;
 mod lobby;

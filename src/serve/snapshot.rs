@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::admit::gate::Gate;
 use crate::balance::{Balancer, Wish};
 use crate::config::model::{self, Config, Strategy};
 use crate::message::head::RequestHead;
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Sorted by precedence.
     pub routes: RouteTable,
+    /// What each route asks of who comes, in the order of the configuration.
+    pub gates: Vec<Gate>,
     /// In the order of the configuration.
     pub groups: Vec<Group>,
 }
@@ -81,7 +84,8 @@ impl Snapshot {
     pub fn new(config: Arc<Config>) -> Snapshot {
         let upstreams = config.upstreams.iter().map(Upstream::new);
         let groups = upstreams.map(Group::new).collect();
-        Snapshot::of(config, groups)
+        let gates = config.routes.iter().map(Gate::new).collect();
+        Snapshot::of(config, gates, groups)
     }
 
     /// What takes over from this one: what is known about upstreams and backends that stay, goes on.
@@ -94,11 +98,20 @@ impl Snapshot {
             }
         };
         let groups = config.upstreams.iter().map(group).collect();
-        Snapshot::of(config, groups)
+        let gate = |route: &model::Route| {
+            let mut known = self.config.routes.iter().zip(&self.gates);
+            match known.find(|(known, _)| known.name == route.name) {
+                Some((before, gate)) => gate.successor(before, route),
+                None => Gate::new(route),
+            }
+        };
+        let gates = config.routes.iter().map(gate).collect();
+        Snapshot::of(config, gates, groups)
     }
 
-    fn of(config: Arc<Config>, groups: Vec<Group>) -> Snapshot {
+    fn of(config: Arc<Config>, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
         Snapshot {
+            gates,
             routes: RouteTable::new(&config.routes),
             config,
             groups,
