@@ -18,43 +18,18 @@ struct Source {
 }
 
 /// Module and the modules it may import; `config::model` allows only that part of `config`.
+#[rustfmt::skip]
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["app", "cli", "config"]),
     ("cli", &["app", "config", "tls"]),
-    (
-        "app",
-        &[
-            "serve",
-            "accept",
-            "health",
-            "discovery",
-            "admin",
-            "demo",
-            "admit",
-            "route",
-            "balance",
-            "forward",
-            "respond",
-            "tunnel",
-            "upstream",
-            "config",
-            "logging",
-            "tls",
-            "exchange",
-            "message",
-            "socket",
-            "error",
-            "drain",
-            "clock",
-        ],
-    ),
-    (
-        "serve",
-        &[
-            "admit", "route", "balance", "forward", "respond", "tunnel", "upstream", "config",
-            "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock",
-        ],
-    ),
+    ("app", &[
+        "serve", "accept", "health", "discovery", "admin", "demo", "admit", "route", "balance", "forward", "respond",
+        "tunnel", "upstream", "config", "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock",
+    ]),
+    ("serve", &[
+        "admit", "route", "balance", "forward", "respond", "tunnel", "upstream", "config", "logging", "tls", "exchange",
+        "message", "socket", "error", "drain", "clock",
+    ]),
     ("accept", BELOW_ROOMS),
     ("health", BELOW_ROOMS),
     ("discovery", BELOW_ROOMS),
@@ -66,25 +41,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("forward", ROOM),
     ("respond", ROOM),
     ("tunnel", ROOM),
-    (
-        "upstream",
-        &[
-            "config", "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock",
-        ],
-    ),
+    ("upstream", &["config", "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock"]),
     ("config", GROUND),
-    (
-        "tls",
-        &[
-            "config::model",
-            "exchange",
-            "message",
-            "socket",
-            "error",
-            "drain",
-            "clock",
-        ],
-    ),
+    ("tls", &["config::model", "exchange", "message", "socket", "error", "drain", "clock"]),
     ("logging", GROUND),
     ("exchange", &["message", "drain", "error", "socket"]),
     ("socket", &[]),
