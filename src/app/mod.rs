@@ -23,12 +23,14 @@ use std::time::{Duration, Instant};
 
 use crate::accept::{self, BindError, Opened};
 use crate::admin::{self, Admin, AdminIntake, Control, LoadView, MirrorView, Reload};
-use crate::config::model::{self, Address, Config, Listen, Log, Server};
+use crate::config::model::{self, Address, Config, Listen, ListenTls, Log, Server};
 use crate::discovery::{Discovery, Membership};
 use crate::exchange::{Intake, Listener};
 use crate::health;
 use crate::logging;
 use crate::serve::Corridor;
+use crate::tls::server::{Shown, Terminator};
+use crate::upstream::fleet::Fleet;
 
 use registry::{Beginning, Registry};
 
@@ -51,6 +53,9 @@ const PROGRESS: Duration = Duration::from_secs(1);
 pub struct Running {
     drain: Drain,
     traffic: Vec<Address>,
+    /// For each of them.
+    tls: Vec<ListenTls>,
+    terminator: Option<Arc<Terminator>>,
     admin: Option<SocketAddr>,
     corridor: Arc<Corridor>,
     registry: Arc<Registry>,
@@ -116,6 +121,8 @@ impl Running {
         let server = config.server.clone();
         let has_successor = server.reuse_port || inherited.count() > 0;
         inherited.expect_only(&addresses(&config))?;
+        let terminator = server.tls.as_ref().map(Terminator::open).transpose()?;
+        let terminator = terminator.map(Arc::new);
         // All sockets first: when one cannot be had, no thread was started in vain.
         let traffic = accept::open(&server.listen, &server, &mut inherited)?;
         let admin = config.admin.clone();
@@ -135,6 +142,8 @@ impl Running {
         let mut running = Running {
             drain: drain.clone(),
             traffic: traffic.addresses,
+            tls: server.listen.iter().map(|listen| listen.tls).collect(),
+            terminator,
             admin: admin
                 .as_ref()
                 .and_then(|(_, opened)| opened.addresses.first()?.ip()),
@@ -146,14 +155,7 @@ impl Running {
             has_successor,
             threads,
         };
-        running
-            .threads
-            .push(health::spawn(fleet.clone(), drain.clone())?);
-        running.threads.push(ticker::spawn(
-            Arc::clone(&corridor),
-            Arc::clone(&registry),
-            drain.clone(),
-        )?);
+        running.look_after(fleet.clone())?;
         if let Some((settings, opened)) = admin {
             let logging = options.logging.as_ref().map(Arc::downgrade);
             let load = load_view(Arc::clone(&corridor), logging);
@@ -173,6 +175,15 @@ impl Running {
             running.listen("listener", listener, intake)?;
         }
         Ok(running)
+    }
+
+    /// Starts what works without being asked.
+    fn look_after(&mut self, fleet: Fleet) -> io::Result<()> {
+        let drain = self.drain.clone();
+        self.threads.push(health::spawn(fleet, drain.clone())?);
+        let (corridor, registry) = (Arc::clone(&self.corridor), Arc::clone(&self.registry));
+        self.threads.push(ticker::spawn(corridor, registry, drain)?);
+        Ok(())
     }
 
     /// What reloads it, from whatever thread.
@@ -201,6 +212,18 @@ impl Running {
     /// The addresses that traffic comes in on, with the ports that were picked.
     pub fn traffic(&self) -> &[Address] {
         &self.traffic
+    }
+
+    /// The same as people open them.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let addresses = self.traffic.iter().zip(&self.tls);
+        addresses.map(|(address, tls)| address.url(*tls))
+    }
+
+    /// The certificates that clients are shown.
+    pub fn certificates(&self) -> Vec<Shown> {
+        let shown = self.terminator.as_ref().map(|one| one.certificates());
+        shown.unwrap_or_default()
     }
 
     /// The admin address.
@@ -292,6 +315,7 @@ fn open_admin(
     let listen = Listen {
         address: Address::Ip(admin.listen),
         proxy_protocol: false,
+        tls: ListenTls::Plain,
     };
     // One thread is plenty for it, whatever the traffic gets.
     let server = Server {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::accept::{BindError, InheritError};
+use crate::tls::Fault;
 
 /// Why tollgate does not start.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub enum StartError {
     Bind(BindError),
     /// A socket that was passed cannot be used.
     Inherit(InheritError),
+    /// A certificate or a key cannot be used.
+    Tls(Fault),
     /// A thread cannot be started.
     Thread(io::Error),
 }
@@ -21,6 +24,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Bind(error) => error.fmt(f),
             StartError::Inherit(error) => error.fmt(f),
+            StartError::Tls(fault) => fault.fmt(f),
             StartError::Thread(error) => {
                 write!(
                     f,
@@ -42,6 +46,12 @@ impl From<BindError> for StartError {
 impl From<InheritError> for StartError {
     fn from(error: InheritError) -> StartError {
         StartError::Inherit(error)
+    }
+}
+
+impl From<Fault> for StartError {
+    fn from(fault: Fault) -> StartError {
+        StartError::Tls(fault)
     }
 }
 

@@ -63,7 +63,7 @@ fn summary(config: &Config) -> String {
 }
 
 fn describe_listen(listen: &Listen, engine: Engine) -> String {
-    let mut text = listen.address.url();
+    let mut text = listen.address.url(listen.tls);
     if listen.proxy_protocol {
         text.push_str(", PROXY protocol from trusted proxies");
     }

@@ -120,10 +120,9 @@ fn configuration(demo: &Demo, backends: &[DemoBackend]) -> String {
 }
 
 fn greet(running: &Running) {
-    let (Some(traffic), Some(admin)) = (running.traffic().first(), running.admin()) else {
+    let (Some(base), Some(admin)) = (running.urls().next(), running.admin()) else {
         return;
     };
-    let base = traffic.url();
     say(&format!(
         "\nTry it from another terminal:\n\
          \x20 curl -i {base}/hello                    an echo; X-Backend-Server tells which backend it was\n\

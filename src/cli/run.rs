@@ -80,7 +80,7 @@ pub(super) fn serve(
             say(&format!("tollgate: {error}"));
             // The supervisor and the configuration disagree: starting again would not help.
             return match error {
-                StartError::Inherit(_) => Exit::BadConfig,
+                StartError::Inherit(_) | StartError::Tls(_) => Exit::BadConfig,
                 StartError::Bind(_) | StartError::Thread(_) => Exit::Failure,
             };
         }
@@ -99,8 +99,18 @@ pub(super) fn serve(
 }
 
 fn announce(running: &Running) {
-    for address in running.traffic() {
-        say(&format!("tollgate: listening on {}", address.url()));
+    for url in running.urls() {
+        say(&format!("tollgate: listening on {url}"));
+    }
+    for made in running
+        .certificates()
+        .iter()
+        .filter(|one| one.file.is_none())
+    {
+        let (names, print) = (made.names.join(", "), &made.fingerprint);
+        say(&format!(
+            "tollgate: self-signed certificate for {names}\n  SHA256 Fingerprint={print}"
+        ));
     }
     if let Some(address) = running.admin() {
         say(&format!("tollgate: admin on http://{address}"));

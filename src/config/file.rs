@@ -4,6 +4,7 @@
 //! [`super::model`]. Types only: no reading, no checking, no defaults.
 
 mod actions;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use super::secret::Secret;
 pub(crate) use actions::{
     ActionsFile, AnswerFile, ContentFile, FieldsFile, MaintenanceFile, RedirectFile,
 };
+
+pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
 
 /// A value that may have been written.
 pub(crate) type Written<T> = Option<At<T>>;
@@ -62,6 +65,7 @@ pub(crate) struct ServerFile {
     pub(crate) trusted_proxies: Written<Vec<At<String>>>,
     pub(crate) health_paths: Written<Vec<At<String>>>,
     pub(crate) backend_header: Written<bool>,
+    pub(crate) tls: Option<ServerTlsFile>,
     pub(crate) limits: LimitsFile,
     pub(crate) timeouts: ClientTimeoutsFile,
 }
@@ -72,6 +76,7 @@ pub(crate) struct ListenFile {
     pub(crate) place: Place,
     pub(crate) address: Written<String>,
     pub(crate) proxy_protocol: Written<bool>,
+    pub(crate) tls: Written<ListenTlsFile>,
     /// What was written is a problem that is already reported.
     pub(crate) broken: bool,
 }
@@ -103,6 +108,7 @@ pub(crate) struct LimitsFile {
 /// `[server.timeouts]`.
 #[derive(Debug, Default)]
 pub(crate) struct ClientTimeoutsFile {
+    pub(crate) handshake: Written<Duration>,
     pub(crate) head: Written<Duration>,
     pub(crate) body_idle: Written<Duration>,
     pub(crate) keep_alive: Written<Duration>,

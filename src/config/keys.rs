@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 26] = [
+pub(crate) const TABLES: [(&str, &[&str]); 29] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -25,11 +25,18 @@ pub(crate) const TABLES: [(&str, &[&str]); 26] = [
             "trusted_proxies",
             "health_paths",
             "backend_header",
+            "tls",
             "limits",
             "timeouts",
         ],
     ),
-    ("server.listen", &["address", "proxy_protocol"]),
+    ("server.listen", &["address", "proxy_protocol", "tls"]),
+    (
+        "server.tls",
+        &["cert", "key", "certificates", "min_version", "client_auth"],
+    ),
+    ("server.tls.certificates", &["cert", "key"]),
+    ("server.tls.client_auth", &["ca", "mode", "header"]),
     (
         "server.limits",
         &[
@@ -46,6 +53,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 26] = [
     (
         "server.timeouts",
         &[
+            "handshake",
             "head",
             "body_idle",
             "keep_alive",
@@ -203,10 +211,8 @@ pub(crate) const BACKENDS_FILE: &str = "backends file";
 const LATER: &str = "is not available in this version";
 
 /// Keys that this version lacks, and why.
-const ABSENT: [(&str, &[&str], &str); 7] = [
+const ABSENT: [(&str, &[&str], &str); 5] = [
     ("", &["access_log"], LATER),
-    ("server", &["tls"], LATER),
-    ("server.listen", &["tls"], LATER),
     ("upstream", &["tls"], LATER),
     ("upstream.backends", &["tls"], LATER),
     (
@@ -240,6 +246,8 @@ pub(crate) fn title(table: &str) -> String {
         "" => "at the top of the file".to_owned(),
         "server.listen" => "in an entry of `listen`".to_owned(),
         "upstream.backends" => "in a backend".to_owned(),
+        "server.tls.certificates" => "in an entry of `certificates`".to_owned(),
+        "server.tls.client_auth" => "in `client_auth`".to_owned(),
         "route.split" => "in an entry of `split`".to_owned(),
         BACKENDS_FILE => "in a file of backends".to_owned(),
         "upstream" | "route" => format!("in [[{table}]]"),
@@ -289,8 +297,8 @@ mod tests {
             "the keys here are: `attempts`, `slow`, `budget_percent`, `budget_floor`, `hedge`"
         );
         assert_eq!(
-            unknown("server.listen", "tls").0,
-            "`tls` in an entry of `listen` is not available in this version"
+            unknown("admin", "tls").0,
+            "`tls` in [admin] is not available in this version"
         );
     }
 

@@ -11,6 +11,7 @@ mod discovery;
 mod key;
 mod split;
 mod template;
+mod tls;
 
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -32,6 +33,9 @@ pub use discovery::{Discovery, Resolve, WatchedFile};
 pub use key::{Key, hash};
 pub use split::{Mirror, Side, Split};
 pub use template::{Piece, Template, Values, Variable};
+pub use tls::{
+    CertificateFiles, Certificates, ClientAuth, ClientAuthMode, ListenTls, ServerTls, TlsVersion,
+};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Serialize, Clone)]
@@ -93,6 +97,8 @@ pub struct Server {
     pub health_paths: Vec<HealthPath>,
     /// Adds `X-Backend-Server: ID` to answers that came from a backend. Default false.
     pub backend_header: bool,
+    /// `[server.tls]`; there where a listener speaks TLS.
+    pub tls: Option<ServerTls>,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[server.timeouts]`.
@@ -143,6 +149,8 @@ pub struct Limits {
 /// `[server.timeouts]`: what a client may take its time for.
 #[derive(Debug, Serialize, Clone)]
 pub struct ClientTimeouts {
+    /// From the connect until TLS is agreed on (reactor engine). Default 10 s.
+    pub handshake: Duration,
     /// From the connect, or from the first byte of a later request, to the end of the head (reactor engine). Default 10 s.
     pub head: Duration,
     /// Between two parts of a request body. The tiny_http engine has only this one for all reads. Default 30 s.

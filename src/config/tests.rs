@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::model::{
-    Address, BackendAddress, Engine, HostMatch, Listen, PathMatch, RouteTo, Segment,
+    Address, BackendAddress, Engine, HostMatch, Listen, ListenTls, PathMatch, RouteTo, Segment,
     Strategy as Balance,
 };
 use super::*;
@@ -66,7 +66,8 @@ fn every_default() {
         server.listen,
         [Listen {
             address,
-            proxy_protocol
+            proxy_protocol,
+            tls: ListenTls::Plain,
         }]
     );
     assert_eq!(server.engine, Engine::Reactor);
@@ -103,6 +104,7 @@ fn every_default_of_what_clients_may_take() {
     );
     let timeouts = &server.timeouts;
     for (timeout, seconds) in [
+        (timeouts.handshake, 10),
         (timeouts.head, 10),
         (timeouts.body_idle, 30),
         (timeouts.keep_alive, 75),

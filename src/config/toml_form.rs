@@ -4,6 +4,7 @@
 
 mod action;
 mod route;
+mod tls;
 
 use toml::Spanned;
 use toml::de::DeTable;
@@ -113,6 +114,7 @@ fn server(table: &Table<'_>) -> ServerFile {
         trusted_proxies: table.strings("trusted_proxies"),
         health_paths: table.strings("health_paths"),
         backend_header: table.boolean("backend_header"),
+        tls: tls::server_tls(table),
         limits: table
             .table("limits", "server.limits")
             .map(|table| limits(&table))
@@ -139,6 +141,7 @@ fn limits(table: &Table<'_>) -> LimitsFile {
 
 fn client_timeouts(table: &Table<'_>) -> ClientTimeoutsFile {
     ClientTimeoutsFile {
+        handshake: table.duration("handshake"),
         head: table.duration("head"),
         body_idle: table.duration("body_idle"),
         keep_alive: table.duration("keep_alive"),
@@ -174,6 +177,7 @@ fn listen_entry(document: &Document<'_>, entry: &Item<'_>) -> Option<ListenFile>
             broken: table.item("address").is_some() && address.is_none(),
             address,
             proxy_protocol: table.boolean("proxy_protocol"),
+            tls: tls::listen_tls(&table),
         });
     }
     if entry.is_integer() {

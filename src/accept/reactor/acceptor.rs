@@ -246,6 +246,7 @@ impl Drop for Unlink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::ListenTls;
     use std::io::{ErrorKind, Read, Write};
     use std::net::TcpStream;
 
@@ -253,6 +254,7 @@ mod tests {
         let listen = Listen {
             address: Address::Ip("127.0.0.1:0".parse().unwrap()),
             proxy_protocol: false,
+            tls: ListenTls::Plain,
         };
         Acceptor::open(&listen, is_shared, &mut Inherited::default()).unwrap()
     }

@@ -66,6 +66,7 @@ pub(super) fn check_timeouts(
     report: &Report,
 ) -> ClientTimeouts {
     for (key, written) in [
+        ("handshake", &file.handshake),
         ("head", &file.head),
         ("keep_alive", &file.keep_alive),
         ("tunnel_idle", &file.tunnel_idle),
@@ -80,6 +81,7 @@ pub(super) fn check_timeouts(
         duration(report, written, name, SHORTEST, default)
     };
     ClientTimeouts {
+        handshake: time(&file.handshake, "handshake", 10),
         head: time(&file.head, "head", 10),
         body_idle: time(&file.body_idle, "body_idle", 30),
         keep_alive: time(&file.keep_alive, "keep_alive", 75),

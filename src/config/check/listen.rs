@@ -7,9 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 
 use super::engine::reactor_only;
+use super::tls::check_listen_tls;
 use super::{address, given};
 use crate::config::file::{ListenFile, ServerFile};
-use crate::config::model::{Address, Engine, Listen};
+use crate::config::model::{Address, Engine, Listen, ListenTls};
 use crate::config::report::Report;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -26,11 +27,13 @@ pub(super) fn check_listen(
         return vec![Listen {
             address: Address::Ip(DEFAULT_LISTEN),
             proxy_protocol: false,
+            tls: ListenTls::Plain,
         }];
     };
     let mut listens: Vec<Listen> = Vec::new();
     for entry in &written.value {
         let proxy_protocol = check_proxy_protocol(entry, file, engine, report);
+        let tls = check_listen_tls(entry, engine, report);
         let Some(address) = check_address(entry, engine, trusted_network, report) else {
             continue;
         };
@@ -49,6 +52,7 @@ pub(super) fn check_listen(
         listens.push(Listen {
             address,
             proxy_protocol,
+            tls,
         });
     }
     listens

@@ -18,6 +18,7 @@ mod route;
 mod server;
 mod status;
 mod template;
+mod tls;
 mod upstream;
 
 use std::time::Duration;

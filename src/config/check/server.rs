@@ -13,6 +13,7 @@ use super::address::parse_network;
 use super::engine::{check_engine, reactor_only};
 use super::limits::{check_limits, check_timeouts};
 use super::listen::check_listen;
+use super::tls::check_server_tls;
 use super::{SHORTEST, address, count, duration, given, path_fault};
 use crate::config::file::{AdminFile, LogFile, ServerFile};
 use crate::config::model::{Address, Admin, Engine, HealthKind, HealthPath, Log, Server};
@@ -32,8 +33,10 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
     let trusted_network = given(&file.trusted_network, false);
     let trusted_proxies = check_trusted_proxies(file, report);
     let seconds = Duration::from_secs;
+    let listen = check_listen(file, engine, trusted_network, &trusted_proxies, report);
     Server {
-        listen: check_listen(file, engine, trusted_network, &trusted_proxies, report),
+        tls: check_server_tls(file, &listen, engine, report),
+        listen,
         engine,
         listener_threads: check_listener_threads(file, engine, report),
         reuse_port: check_reuse_port(file, engine, report),

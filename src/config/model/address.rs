@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::tls::ListenTls;
+
 /// Where a listener or a backend is, in words of the kernel.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq, Hash)]
 #[serde(rename_all = "snake_case")]
@@ -26,11 +28,13 @@ impl Address {
 }
 
 impl Address {
-    /// As people open it: with `http://` before an IP address.
-    pub fn url(&self) -> String {
-        match self {
-            Address::Ip(address) => format!("http://{address}"),
-            Address::Unix(_) => self.to_string(),
+    /// As people open it: with `http://` or `https://` before an IP address.
+    pub fn url(&self, tls: ListenTls) -> String {
+        match (self, tls) {
+            (Address::Ip(address), ListenTls::Plain) => format!("http://{address}"),
+            (Address::Ip(address), ListenTls::Tls) => format!("https://{address}"),
+            (Address::Unix(_), ListenTls::Plain) => self.to_string(),
+            (Address::Unix(_), ListenTls::Tls) => format!("{self} (TLS)"),
         }
     }
 }
@@ -53,6 +57,8 @@ pub struct Listen {
     /// Peers in [`super::Server::trusted_proxies`] begin each connection with a PROXY protocol header (v1 or v2); from others it is a
     /// malformed request. Reactor engine only. Default false.
     pub proxy_protocol: bool,
+    /// Reactor engine only. Default none.
+    pub tls: ListenTls,
 }
 
 /// Where a backend listens.
