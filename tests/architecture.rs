@@ -24,11 +24,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["app", "config", "tls"]),
     ("app", &[
         "serve", "accept", "health", "discovery", "admin", "demo", "admit", "route", "balance", "forward", "respond",
-        "tunnel", "upstream", "config", "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock",
+        "tunnel", "upstream", "config", "logging", "tls", "exchange", "message", "jose", "socket", "error", "drain", "clock",
     ]),
     ("serve", &[
         "admit", "route", "balance", "forward", "respond", "tunnel", "upstream", "config", "logging", "tls", "exchange",
-        "message", "socket", "error", "drain", "clock",
+        "message", "jose", "socket", "error", "drain", "clock",
     ]),
     ("accept", BELOW_ROOMS),
     ("health", BELOW_ROOMS),
@@ -49,10 +49,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("socket", &[]),
     ("drain", &["clock"]),
     ("message", &[]),
+    ("jose", &[]),
     ("error", &[]),
     ("clock", &[]),
 ];
-const GROUND: &[&str] = &["exchange", "message", "socket", "error", "drain", "clock"];
+const GROUND: &[&str] = &[
+    "exchange", "message", "jose", "socket", "error", "drain", "clock",
+];
 const BELOW_ROOMS: &[&str] = &[
     "upstream", "config", "logging", "tls", "exchange", "message", "socket", "error", "drain",
     "clock",
@@ -63,6 +66,7 @@ const ROOM: &[&str] = &[
     "config::model",
     "exchange",
     "message",
+    "jose",
     "socket",
     "error",
     "drain",
