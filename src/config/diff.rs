@@ -15,9 +15,11 @@ const LONGEST: usize = 80;
 
 /// Settings outside of upstreams and routes that are looked up for every request. Everything else there was given to sockets
 /// and threads when they were made.
-const LIVE: [&str; 4] = [
+const LIVE: [&str; 6] = [
     "server.health_paths",
     "server.backend_header",
+    "server.security_headers",
+    "server.redirect_https",
     "server.limits.body",
     "log.access",
 ];
@@ -79,6 +81,8 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
         server: Server {
             health_paths: new.server.health_paths,
             backend_header: new.server.backend_header,
+            security_headers: new.server.security_headers,
+            redirect_https: new.server.redirect_https,
             limits: Limits {
                 body: new.server.limits.body,
                 ..old.server.limits.clone()

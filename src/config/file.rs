@@ -4,6 +4,7 @@
 //! [`super::model`]. Types only: no reading, no checking, no defaults.
 
 mod actions;
+mod browser;
 mod tls;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use super::secret::Secret;
 pub(crate) use actions::{
     ActionsFile, AnswerFile, ContentFile, FieldsFile, MaintenanceFile, RedirectFile,
 };
+pub(crate) use browser::{CorsFile, RedirectHttpsFile, SecurityHeadersFile, TextOrOff};
 
 pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
 
@@ -66,6 +68,8 @@ pub(crate) struct ServerFile {
     pub(crate) health_paths: Written<Vec<At<String>>>,
     pub(crate) backend_header: Written<bool>,
     pub(crate) tls: Option<ServerTlsFile>,
+    pub(crate) security_headers: Option<SecurityHeadersFile>,
+    pub(crate) redirect_https: Option<RedirectHttpsFile>,
     pub(crate) limits: LimitsFile,
     pub(crate) timeouts: ClientTimeoutsFile,
 }
@@ -255,6 +259,8 @@ pub(crate) struct RouteFile {
     pub(crate) strip_prefix: Written<String>,
     pub(crate) max_body: Written<u64>,
     pub(crate) upgrade: Written<bool>,
+    pub(crate) cors: Option<CorsFile>,
+    pub(crate) security_headers: Option<SecurityHeadersFile>,
     /// More than matching and forwarding.
     pub(crate) actions: ActionsFile,
     /// The destination or the match was written, but is a problem that is already reported.

@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 29] = [
+pub(crate) const TABLES: [(&str, &[&str]); 33] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -26,6 +26,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 29] = [
             "health_paths",
             "backend_header",
             "tls",
+            "security_headers",
+            "redirect_https",
             "limits",
             "timeouts",
         ],
@@ -173,6 +175,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 29] = [
             "headers",
             "max_body",
             "upgrade",
+            "cors",
+            "security_headers",
         ],
     ),
     (
@@ -202,7 +206,32 @@ pub(crate) const TABLES: [(&str, &[&str]); 29] = [
     ("route.headers", &["request", "response"]),
     ("route.headers.request", &["set", "add", "remove"]),
     ("route.headers.response", &["set", "add", "remove"]),
+    (
+        "route.cors",
+        &[
+            "origins",
+            "methods",
+            "headers",
+            "expose",
+            "credentials",
+            "max_age",
+        ],
+    ),
+    ("route.security_headers", SECURITY_HEADERS),
+    ("server.security_headers", SECURITY_HEADERS),
+    ("server.redirect_https", &["port", "except"]),
     (BACKENDS_FILE, &["backends"]),
+];
+
+const SECURITY_HEADERS: &[&str] = &[
+    "nosniff",
+    "frame_options",
+    "referrer_policy",
+    "content_security_policy",
+    "permissions_policy",
+    "hsts",
+    "include_subdomains",
+    "preload",
 ];
 
 /// Stands for the top of a file of backends.
@@ -222,7 +251,6 @@ const ABSENT: [(&str, &[&str], &str); 5] = [
             "allow",
             "deny",
             "rate_limit",
-            "cors",
             "cache",
             "compress",
             "timeouts",

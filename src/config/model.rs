@@ -7,8 +7,11 @@ mod action;
 mod address;
 mod balance;
 mod condition;
+mod cors;
 mod discovery;
+mod https;
 mod key;
+mod security_headers;
 mod split;
 mod template;
 mod tls;
@@ -29,8 +32,11 @@ pub use action::{
 pub use address::{Address, BackendAddress, Listen};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
+pub use cors::{Cors, Names, OriginPattern, Origins};
 pub use discovery::{Discovery, Resolve, WatchedFile};
+pub use https::RedirectHttps;
 pub use key::{Key, hash};
+pub use security_headers::{FrameOptions, Hsts, SecurityHeaders};
 pub use split::{Mirror, Side, Split};
 pub use template::{Piece, Template, Values, Variable};
 pub use tls::{
@@ -99,6 +105,10 @@ pub struct Server {
     pub backend_header: bool,
     /// `[server.tls]`; there where a listener speaks TLS.
     pub tls: Option<ServerTls>,
+    /// `server.security_headers`: what browsers are told about all answers. Default none.
+    pub security_headers: Option<Arc<SecurityHeaders>>,
+    /// `server.redirect_https`: who comes without TLS is sent to where it is. Default off.
+    pub redirect_https: Option<RedirectHttps>,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[server.timeouts]`.
@@ -283,6 +293,10 @@ pub struct Route {
     pub maintenance: Option<Arc<Maintenance>>,
     /// None: header fields are not changed.
     pub headers: Option<Arc<HeaderChanges>>,
+    /// `[route.cors]`: what other sites may do with it. Default: it is not looked at, backends see to it.
+    pub cors: Option<Arc<Cors>>,
+    /// `route.security_headers`: what browsers are told about its answers. None: what the server says.
+    pub security_headers: Option<Arc<SecurityHeaders>>,
     /// Bytes of a request body on this route; none = the server's limit.
     pub max_body: Option<u64>,
     /// Whether connections may be upgraded, to WebSocket for one (reactor engine). Default true.

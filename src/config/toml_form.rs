@@ -3,6 +3,7 @@
 //! Does not check meaning or fill in defaults: see [`super::check`].
 
 mod action;
+mod browser;
 mod route;
 mod tls;
 
@@ -115,6 +116,8 @@ fn server(table: &Table<'_>) -> ServerFile {
         health_paths: table.strings("health_paths"),
         backend_header: table.boolean("backend_header"),
         tls: tls::server_tls(table),
+        security_headers: browser::security_headers(table, "server.security_headers"),
+        redirect_https: browser::redirect_https(table),
         limits: table
             .table("limits", "server.limits")
             .map(|table| limits(&table))

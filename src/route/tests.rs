@@ -23,6 +23,8 @@ fn route(name: &str, host: HostMatch, path: PathMatch) -> Route {
         rewrite: None,
         maintenance: None,
         headers: None,
+        cors: None,
+        security_headers: None,
         max_body: None,
         upgrade: true,
     }

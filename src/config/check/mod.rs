@@ -6,15 +6,18 @@ mod action;
 mod address;
 pub(crate) mod backend;
 mod balance;
+mod cors;
 mod discovery;
 mod engine;
 mod headers;
+mod https;
 mod key;
 mod limits;
 mod listen;
 mod location;
 mod rewrite;
 mod route;
+mod security_headers;
 mod server;
 mod status;
 mod template;
@@ -41,7 +44,7 @@ pub(crate) fn check(file: &ConfigFile, report: &Report) -> Config {
         .as_ref()
         .map(|admin| server::check_admin(admin, &file.server, &server, report));
     let upstreams = upstream::check_upstreams(file, &server, report);
-    let routes = route::check_routes(file, server.engine, &upstreams, report);
+    let routes = route::check_routes(file, &server, &upstreams, report);
     Config {
         origin: file.origin.clone(),
         admin,

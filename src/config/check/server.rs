@@ -11,8 +11,10 @@ use log::LevelFilter;
 
 use super::address::parse_network;
 use super::engine::{check_engine, reactor_only};
+use super::https::check_redirect_https;
 use super::limits::{check_limits, check_timeouts};
 use super::listen::check_listen;
+use super::security_headers;
 use super::tls::check_server_tls;
 use super::{SHORTEST, address, count, duration, given, path_fault};
 use crate::config::file::{AdminFile, LogFile, ServerFile};
@@ -36,6 +38,8 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
     let listen = check_listen(file, engine, trusted_network, &trusted_proxies, report);
     Server {
         tls: check_server_tls(file, &listen, engine, report),
+        security_headers: security_headers::check_server(file.security_headers.as_ref(), report),
+        redirect_https: check_redirect_https(file, &listen, &trusted_proxies, report),
         listen,
         engine,
         listener_threads: check_listener_threads(file, engine, report),

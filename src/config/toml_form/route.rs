@@ -1,6 +1,6 @@
 //! `[[route]]` in the TOML form.
 
-use super::action;
+use super::{action, browser};
 use crate::config::file::{ConditionsFile, MirrorFile, Pairs, RouteFile, SideFile, Written};
 use crate::config::reader::{Item, Table};
 use crate::config::report::At;
@@ -43,6 +43,8 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         strip_prefix: table.string("strip_prefix"),
         max_body: table.size("max_body"),
         upgrade: table.boolean("upgrade"),
+        cors: browser::cors(table),
+        security_headers: browser::security_headers(table, "route.security_headers"),
         actions,
         broken,
     }

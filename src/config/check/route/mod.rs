@@ -7,10 +7,12 @@ mod destination;
 mod path;
 mod split;
 
+use super::cors::check_cors;
 use super::engine::needs_reactor;
+use super::security_headers;
 use super::{action, address, check_name, check_unique, given, headers, rewrite};
 use crate::config::file::{ConfigFile, RouteFile};
-use crate::config::model::{Conditions, Engine, HostMatch, PathMatch, Route, RouteTo, Upstream};
+use crate::config::model::{Conditions, HostMatch, PathMatch, Route, RouteTo, Server, Upstream};
 use crate::config::report::{Place, Report};
 
 use conditions::check_conditions;
@@ -21,7 +23,7 @@ use split::check_mirror;
 /// Checks every `[[route]]`; without any, everything goes to the first upstream.
 pub(super) fn check_routes(
     file: &ConfigFile,
-    engine: Engine,
+    server: &Server,
     upstreams: &[Upstream],
     report: &Report,
 ) -> Vec<Route> {
@@ -38,6 +40,8 @@ pub(super) fn check_routes(
             rewrite: None,
             maintenance: None,
             headers: None,
+            cors: None,
+            security_headers: None,
             max_body: None,
             upgrade: true,
         }];
@@ -63,7 +67,7 @@ pub(super) fn check_routes(
             // Without upstreams every route is wrong, and that is said already.
             continue;
         }
-        let Some(route) = check_route(written, name, engine, upstreams, report) else {
+        let Some(route) = check_route(written, name, server, upstreams, report) else {
             continue;
         };
         let matching = Matching::of(&route);
@@ -100,7 +104,7 @@ impl Matching {
 fn check_route(
     file: &RouteFile,
     name: String,
-    engine: Engine,
+    server: &Server,
     upstreams: &[Upstream],
     report: &Report,
 ) -> Option<Route> {
@@ -122,8 +126,11 @@ fn check_route(
     let rewrite = rewrite::check_rewrite(file, path.as_ref(), report);
     let maintenance = action::check_maintenance(file.actions.maintenance.as_ref(), report);
     let headers = headers::check_headers(file, report);
+    let cors = check_cors(file, conditions.as_ref(), report);
+    let (own, servers) = (&file.security_headers, &server.security_headers);
+    let security_headers = security_headers::check_route(own.as_ref(), servers.as_deref(), report);
     let asked = file.upgrade.clone().filter(|upgrade| upgrade.value);
-    needs_reactor(report, engine, "`upgrade = true`", &asked);
+    needs_reactor(report, server.engine, "`upgrade = true`", &asked);
     let mirror = check_mirror(file.mirror.as_ref(), to.as_ref(), upstreams, report);
     if file.broken {
         return None;
@@ -140,6 +147,8 @@ fn check_route(
         rewrite,
         maintenance,
         headers,
+        cors,
+        security_headers,
         max_body: file.max_body.as_ref().map(|size| size.value),
         upgrade: given(&file.upgrade, true),
     })
