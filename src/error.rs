@@ -34,6 +34,10 @@ pub enum Cause {
     Maintenance,
     /// No route matches.
     NoRoute,
+    /// A rule of the listener or the route says who may come, and this client or request may not.
+    Forbidden,
+    /// This host is not served here.
+    Host,
     /// The request is malformed.
     BadRequest,
     /// The request is of an HTTP version that is not spoken here.
@@ -56,7 +60,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 21] = [
+    pub const ALL: [Cause; 23] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -69,6 +73,8 @@ impl Cause {
         Cause::Draining,
         Cause::Maintenance,
         Cause::NoRoute,
+        Cause::Forbidden,
+        Cause::Host,
         Cause::BadRequest,
         Cause::Version,
         Cause::Method,
@@ -136,6 +142,8 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("draining", 503, "destination_unavailable", "The proxy is shutting down."),
     Row("maintenance", 503, "destination_unavailable", "Down for maintenance; please come back later."),
     Row("no_route", 404, "http_request_denied", "No route matches this request."),
+    Row("forbidden", 403, "http_request_denied", "You may not come here."),
+    Row("host", 421, "http_request_denied", "This host is not served here."),
     Row("bad_request", 400, "http_request_error", "The request is malformed."),
     Row("version", 505, "http_request_error", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
     Row("method", 405, "http_request_denied", "This method is not allowed here."),

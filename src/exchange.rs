@@ -157,6 +157,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The local address that was connected to.
     pub local: SocketAddr,
+    /// Which entry of `listen` it came by.
+    pub listener: usize,
 }
 
 impl Peer {

@@ -83,7 +83,7 @@ fn open_tiny(
         listeners: Vec::new(),
         addresses: Vec::new(),
     };
-    for entry in listen {
+    for (number, entry) in listen.iter().enumerate() {
         let failed = |error| BindError {
             address: entry.address.clone(),
             error,
@@ -101,7 +101,7 @@ fn open_tiny(
         let passed = inherited.take_tcp(address);
         let listener = passed
             .map_or_else(|| bind::tcp(address, false), Ok)
-            .and_then(|socket| tiny::TinyListener::new(socket, server))
+            .and_then(|socket| tiny::TinyListener::new(socket, number, server))
             .map_err(failed)?;
         opened.addresses.push(Address::Ip(listener.local()));
         opened.listeners.push(Box::new(listener));

@@ -1,7 +1,8 @@
 //! May the request come in: the checks that need nothing but its head. A refusal is a decision, not an error.
 //!
-//! Syntax and framing have been judged by the listener; addresses, tokens and rates are not looked at here yet.
+//! Syntax and framing have been judged by the listener; who may come is in [`access`], what a route asks in [`gate`].
 
+pub mod access;
 pub mod gate;
 
 use http::Method;

@@ -3,6 +3,7 @@
 //! The decision is the one that runs in production; only the trace differs. Nothing is sent and no name is looked up: the
 //! health of backends is not known here, all count as not checked yet, and their names as names that resolve.
 
+mod access;
 mod actions;
 
 use std::net::IpAddr;
@@ -34,6 +35,8 @@ pub struct Question<'a> {
     pub url: &'a str,
     /// Header fields of the form `Name: value`.
     pub fields: &'a [String],
+    /// The entry of `listen` that it comes by, as configured; none: the first.
+    pub listener: Option<&'a str>,
     /// Where the connection comes from; the client's address, unless this is a trusted proxy that names another one.
     pub peer: IpAddr,
 }
@@ -56,7 +59,8 @@ pub struct Explanation {
 pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, String> {
     let head = head(question)?;
     let trusted = &config.server.trusted_proxies;
-    let client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
+    let mut client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
+    client.listener = listener(config, question.listener)?;
     let (effective, words) = with_files(config);
     let snapshot = Snapshot::new(Arc::new(effective));
     let groups = snapshot.groups.iter();
@@ -76,6 +80,17 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
         verdict,
         is_served,
     })
+}
+
+/// Which entry of `listen` is meant.
+fn listener(config: &Config, asked: Option<&str>) -> Result<usize, String> {
+    let Some(asked) = asked else {
+        return Ok(0);
+    };
+    let mut listeners = config.server.access.listeners.iter();
+    listeners
+        .position(|listener| listener.address == asked)
+        .ok_or_else(|| format!("no entry of `listen` is {asked}"))
 }
 
 /// Whether it is anything but a refusal, and what happens.
@@ -146,6 +161,7 @@ fn describe(step: &Step) -> String {
     match step {
         Step::Admitted(Ok(())) => "head: within the limits".into(),
         Step::Admitted(Err(refusal)) => format!("head: refused, {}", refusal.cause),
+        Step::Access(access) => access::describe(access),
         Step::Draining => "the proxy is shutting down".into(),
         Step::HealthPath(path) => format!("{path} is a health path"),
         Step::Route { name, miss: None } => format!("route {name}: matches"),
@@ -231,6 +247,7 @@ mod tests {
                 method,
                 url,
                 fields,
+                listener: None,
                 peer: "127.0.0.1".parse().unwrap(),
             },
         )
@@ -309,6 +326,7 @@ mod tests {
             method,
             url,
             fields: &fields,
+            listener: None,
             peer: peer.parse().unwrap(),
         };
         explain(&config, question).unwrap()

@@ -22,6 +22,9 @@ pub(super) struct Explain {
     /// Where the request comes from; X-Forwarded-For counts if that is a trusted proxy
     #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
     client_ip: IpAddr,
+    /// The entry of `listen` that it comes by [default: the first]
+    #[arg(long, value_name = "ADDRESS")]
+    listener: Option<String>,
     #[command(flatten)]
     place: Where,
 }
@@ -35,6 +38,7 @@ pub(super) fn run(explain: &Explain) -> Exit {
         method: &explain.method,
         url: &explain.url,
         fields: &explain.header,
+        listener: explain.listener.as_deref(),
         peer: explain.client_ip,
     };
     let explanation = match app::explain(&config, question) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::model::{Config, HeaderChanges, Limits, Log, Server};
+use super::model::{Address, Config, HeaderChanges, Limits, Log, Server, ServerAccess};
 use super::units;
 
 /// Longest value that is shown whole.
@@ -15,11 +15,14 @@ const LONGEST: usize = 80;
 
 /// Settings outside of upstreams and routes that are looked up for every request. Everything else there was given to sockets
 /// and threads when they were made.
-const LIVE: [&str; 6] = [
+const LIVE: [&str; 9] = [
     "server.health_paths",
     "server.backend_header",
     "server.security_headers",
     "server.redirect_https",
+    "server.listeners",
+    "server.hosts",
+    "server.methods",
     "server.limits.body",
     "log.access",
 ];
@@ -79,6 +82,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Difference> {
 pub fn without_restart(old: &Config, new: Config) -> Config {
     Config {
         server: Server {
+            access: access_without_restart(&old.server, &new.server),
             health_paths: new.server.health_paths,
             backend_header: new.server.backend_header,
             security_headers: new.server.security_headers,
@@ -96,6 +100,19 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
         },
         ..new
     }
+}
+
+/// Lists belong to listeners: they change by themselves only where those stay.
+fn access_without_restart(old: &Server, new: &Server) -> ServerAccess {
+    let addresses = |server: &Server| -> Vec<Address> {
+        let listen = server.listen.iter();
+        listen.map(|listen| listen.address.clone()).collect()
+    };
+    let mut access = new.access.clone();
+    if addresses(old) != addresses(new) {
+        access.listeners.clone_from(&old.access.listeners);
+    }
+    access
 }
 
 fn value(part: &impl serde::Serialize) -> Value {

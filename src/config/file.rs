@@ -3,6 +3,7 @@
 //! All forms (TOML, JSON, environment, command line) end up here; [`super::check`] turns this into
 //! [`super::model`]. Types only: no reading, no checking, no defaults.
 
+mod access;
 mod actions;
 mod browser;
 mod tls;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use super::report::{At, Place};
 use super::secret::Secret;
 
+pub(crate) use access::{ListsFile, RuleFile, RulesFile};
 pub(crate) use actions::{
     ActionsFile, AnswerFile, ContentFile, FieldsFile, MaintenanceFile, RedirectFile,
 };
@@ -70,6 +72,8 @@ pub(crate) struct ServerFile {
     pub(crate) tls: Option<ServerTlsFile>,
     pub(crate) security_headers: Option<SecurityHeadersFile>,
     pub(crate) redirect_https: Option<RedirectHttpsFile>,
+    pub(crate) hosts: Written<Vec<At<String>>>,
+    pub(crate) methods: Written<Vec<At<String>>>,
     pub(crate) limits: LimitsFile,
     pub(crate) timeouts: ClientTimeoutsFile,
 }
@@ -81,6 +85,7 @@ pub(crate) struct ListenFile {
     pub(crate) address: Written<String>,
     pub(crate) proxy_protocol: Written<bool>,
     pub(crate) tls: Written<ListenTlsFile>,
+    pub(crate) lists: ListsFile,
     /// What was written is a problem that is already reported.
     pub(crate) broken: bool,
 }
@@ -257,6 +262,8 @@ pub(crate) struct RouteFile {
     pub(crate) split_override: Written<String>,
     pub(crate) mirror: Option<MirrorFile>,
     pub(crate) strip_prefix: Written<String>,
+    pub(crate) lists: ListsFile,
+    pub(crate) rules: RulesFile,
     pub(crate) max_body: Written<u64>,
     pub(crate) upgrade: Written<bool>,
     pub(crate) cors: Option<CorsFile>,

@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 33] = [
+pub(crate) const TABLES: [(&str, &[&str]); 35] = [
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -28,17 +28,22 @@ pub(crate) const TABLES: [(&str, &[&str]); 33] = [
             "tls",
             "security_headers",
             "redirect_https",
+            "hosts",
+            "methods",
             "limits",
             "timeouts",
         ],
     ),
-    ("server.listen", &["address", "proxy_protocol", "tls"]),
     (
         "server.tls",
         &["cert", "key", "certificates", "min_version", "client_auth"],
     ),
     ("server.tls.certificates", &["cert", "key"]),
     ("server.tls.client_auth", &["ca", "mode", "header"]),
+    (
+        "server.listen",
+        &["address", "proxy_protocol", "tls", "allow", "deny"],
+    ),
     (
         "server.limits",
         &[
@@ -169,6 +174,10 @@ pub(crate) const TABLES: [(&str, &[&str]); 33] = [
             "redirect",
             "answer",
             "maintenance",
+            "allow",
+            "deny",
+            "allow_if",
+            "deny_if",
             "strip_prefix",
             "add_prefix",
             "rewrite",
@@ -192,6 +201,8 @@ pub(crate) const TABLES: [(&str, &[&str]); 33] = [
             "client_ip",
         ],
     ),
+    ("route.allow_if", CONDITIONS),
+    ("route.deny_if", CONDITIONS),
     ("route.split", &["upstream", "weight"]),
     ("route.mirror", &["upstream", "percent"]),
     ("route.redirect", &["to", "status"]),
@@ -233,6 +244,8 @@ const SECURITY_HEADERS: &[&str] = &[
     "include_subdomains",
     "preload",
 ];
+/// What an entry of `allow_if` and `deny_if` can ask for.
+const CONDITIONS: &[&str] = &["method", "header", "query", "cookie", "client_ip"];
 
 /// Stands for the top of a file of backends.
 pub(crate) const BACKENDS_FILE: &str = "backends file";
@@ -246,15 +259,7 @@ const ABSENT: [(&str, &[&str], &str); 5] = [
     ("upstream.backends", &["tls"], LATER),
     (
         "route",
-        &[
-            "auth",
-            "allow",
-            "deny",
-            "rate_limit",
-            "cache",
-            "compress",
-            "timeouts",
-        ],
+        &["auth", "rate_limit", "cache", "compress", "timeouts"],
         LATER,
     ),
     ("admin", &["tls"], LATER),
@@ -277,6 +282,8 @@ pub(crate) fn title(table: &str) -> String {
         "server.tls.certificates" => "in an entry of `certificates`".to_owned(),
         "server.tls.client_auth" => "in `client_auth`".to_owned(),
         "route.split" => "in an entry of `split`".to_owned(),
+        "route.allow_if" => "in an entry of `allow_if`".to_owned(),
+        "route.deny_if" => "in an entry of `deny_if`".to_owned(),
         BACKENDS_FILE => "in a file of backends".to_owned(),
         "upstream" | "route" => format!("in [[{table}]]"),
         table => format!("in [{table}]"),

@@ -3,6 +3,7 @@
 //! Rooms read only these types. How they were written (TOML, JSON, environment) and what was wrong with them
 //! is the business of [`super::file`] and [`super::check`]; nothing here parses or validates.
 
+mod access;
 mod action;
 mod address;
 mod balance;
@@ -26,6 +27,9 @@ use ipnet::IpNet;
 
 use super::secret::Secret;
 
+pub use access::{
+    AddressLists, Barred, Hosts, ListenerAccess, Networks, RequestRules, RouteAccess, ServerAccess,
+};
 pub use action::{
     Change, Content, FieldChanges, FixedAnswer, HeaderChanges, Maintenance, Redirect,
 };
@@ -109,6 +113,9 @@ pub struct Server {
     pub security_headers: Option<Arc<SecurityHeaders>>,
     /// `server.redirect_https`: who comes without TLS is sent to where it is. Default off.
     pub redirect_https: Option<RedirectHttps>,
+    /// Who may come.
+    #[serde(flatten)]
+    pub access: ServerAccess,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[server.timeouts]`.
@@ -289,6 +296,9 @@ pub struct Route {
     pub add_prefix: Option<String>,
     /// The whole path for the backend, instead of both. Default none.
     pub rewrite: Option<Template>,
+    /// Who may come. Default everybody.
+    #[serde(flatten)]
+    pub access: RouteAccess,
     /// None: not in maintenance.
     pub maintenance: Option<Arc<Maintenance>>,
     /// None: header fields are not changed.

@@ -2,6 +2,7 @@
 //!
 //! Does not check meaning or fill in defaults: see [`super::check`].
 
+mod access;
 mod action;
 mod browser;
 mod route;
@@ -118,6 +119,8 @@ fn server(table: &Table<'_>) -> ServerFile {
         tls: tls::server_tls(table),
         security_headers: browser::security_headers(table, "server.security_headers"),
         redirect_https: browser::redirect_https(table),
+        hosts: table.strings("hosts"),
+        methods: table.strings("methods"),
         limits: table
             .table("limits", "server.limits")
             .map(|table| limits(&table))
@@ -181,6 +184,7 @@ fn listen_entry(document: &Document<'_>, entry: &Item<'_>) -> Option<ListenFile>
             address,
             proxy_protocol: table.boolean("proxy_protocol"),
             tls: tls::listen_tls(&table),
+            lists: access::lists(&table),
         });
     }
     if entry.is_integer() {

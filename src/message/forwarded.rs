@@ -42,6 +42,8 @@ pub struct Client {
     pub is_peer_trusted: bool,
     /// The request id a trusted peer sent.
     pub request_id: Option<String>,
+    /// Which entry of `listen` it came by; the first one, until something else is known.
+    pub listener: usize,
 }
 
 impl Client {
@@ -53,6 +55,7 @@ impl Client {
                 ip: peer,
                 is_peer_trusted: false,
                 request_id: None,
+                listener: 0,
             };
         }
         let mut ip = peer;
@@ -75,6 +78,7 @@ impl Client {
             ip,
             is_peer_trusted: true,
             request_id,
+            listener: 0,
         }
     }
 

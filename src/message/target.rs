@@ -2,6 +2,9 @@
 //!
 //! It normalises nothing: what a client wrote is what a backend gets. `CONNECT`'s authority-form is not a form of ours.
 
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
 /// A request-target in one of the forms a proxy's origin side accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -151,7 +154,7 @@ pub fn is_host(host: &str) -> bool {
         .strip_prefix('[')
         .and_then(|inner| inner.strip_suffix(']'))
     {
-        address.parse::<std::net::Ipv6Addr>().is_ok()
+        address.parse::<Ipv6Addr>().is_ok()
     } else {
         !name.is_empty()
             && name
@@ -168,6 +171,23 @@ pub fn split_port(host: &str) -> (&str, Option<&str>) {
             (host.get(..colon).unwrap_or_default(), host.get(colon + 1..))
         }
         _ => (host, None),
+    }
+}
+
+/// A host as hosts are compared: without port and without the root dot, in lower case, an IPv6 address in its shortest form.
+pub fn canonical_host(host: &str) -> Cow<'_, str> {
+    let name = split_port(host).0;
+    let address = name
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'));
+    if let Some(address) = address.and_then(|text| text.parse::<Ipv6Addr>().ok()) {
+        return format!("[{address}]").into();
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
     }
 }
 
@@ -202,6 +222,21 @@ mod tests {
             ("http://u:p@h/", TargetError::Authority),
         ] {
             assert_eq!(Target::parse(raw), Err(error), "{raw}");
+        }
+    }
+
+    #[test]
+    fn hosts_lose_port_root_dot_and_case() {
+        for (host, canonical) in [
+            ("A.Example:80", "a.example"),
+            ("a.example.", "a.example"),
+            ("[::1]:8080", "[::1]"),
+            ("[0:0::0:1]", "[::1]"),
+            ("[2001:DB8::A]", "[2001:db8::a]"),
+            ("[x]", "[x]"),
+            ("", ""),
+        ] {
+            assert_eq!(canonical_host(host), canonical);
         }
     }
 

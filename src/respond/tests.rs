@@ -74,6 +74,7 @@ fn events(is_body_ready: bool) -> Vec<String> {
         peer: Peer {
             address,
             local: address,
+            listener: 0,
         },
         events: Arc::clone(&events),
     };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::model::{HostMatch, NamedValue, PathMatch, Route, Segment};
+use crate::config::model::{Conditions, HostMatch, NamedValue, PathMatch, Route, Segment};
 
 use super::request::Request;
 use super::value::is_like;
@@ -53,7 +53,15 @@ pub(super) fn miss<'a>(route: &'a Route, request: &Request<'_>) -> Option<Miss<'
     if !path_matches(&route.path, request.path()) {
         return Some(Miss::Path);
     }
-    let conditions = &route.conditions;
+    condition_miss(&route.conditions, request)
+}
+
+/// Whether all of `conditions` hold.
+pub(super) fn conditions_hold(conditions: &Conditions, request: &Request<'_>) -> bool {
+    condition_miss(conditions, request).is_none()
+}
+
+fn condition_miss<'a>(conditions: &'a Conditions, request: &Request<'_>) -> Option<Miss<'a>> {
     if !is_within(&conditions.client_ip, request.client_ip()) {
         return Some(Miss::ClientIp);
     }
@@ -82,7 +90,7 @@ pub(super) fn miss<'a>(route: &'a Route, request: &Request<'_>) -> Option<Miss<'
     })
 }
 
-fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+pub(super) fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(&address))
 }
 

@@ -8,6 +8,7 @@
 mod matcher;
 mod request;
 mod rewrite;
+mod rules;
 mod value;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::config::model::{FixedAnswer, HostMatch, PathMatch, Redirect, Route, R
 pub use matcher::Miss;
 pub use request::Request;
 pub use rewrite::{backend_path, location};
+pub use rules::{Broken, check_rules};
 
 /// All routes in order of precedence.
 #[derive(Debug)]

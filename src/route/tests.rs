@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::*;
-use crate::config::model::{Conditions, NamedValue, Segment, ValueMatch};
+use crate::config::model::{Conditions, NamedValue, RouteAccess, Segment, ValueMatch};
 use crate::message::fields::Fields;
 use crate::message::framing::Framing;
 use crate::message::head::{RequestHead, Version};
@@ -21,6 +21,7 @@ fn route(name: &str, host: HostMatch, path: PathMatch) -> Route {
         strip_prefix: None,
         add_prefix: None,
         rewrite: None,
+        access: RouteAccess::default(),
         maintenance: None,
         headers: None,
         cors: None,

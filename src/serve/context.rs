@@ -107,11 +107,12 @@ struct Outcome {
 impl Context {
     pub(super) fn new(exchange: &dyn Exchange, snapshot: &Snapshot) -> Context {
         let (head, peer) = (exchange.head(), exchange.peer());
-        let client = Client::identify(
+        let mut client = Client::identify(
             peer.ip(),
             &head.fields,
             &snapshot.config.server.trusted_proxies,
         );
+        client.listener = peer.listener;
         let writes_access = snapshot.config.log.access;
         Context {
             request: Arc::new(Request::of(head, client.ip, writes_access)),

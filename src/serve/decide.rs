@@ -15,6 +15,7 @@ use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::route::{self, Destination, Found, Miss};
 
+use super::access;
 use super::gate;
 use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
@@ -73,7 +74,7 @@ pub fn decide(
     now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
-    match before_route(head, snapshot, phase, trace) {
+    match before_route(head, client, snapshot, phase, trace) {
         Some(verdict) => Decision {
             route: None,
             headers: None,
@@ -86,14 +87,24 @@ pub fn decide(
 /// What is decided without looking at routes.
 fn before_route(
     head: &RequestHead,
+    client: &Client,
     snapshot: &Snapshot,
     phase: Phase,
     trace: &mut impl Trace,
 ) -> Option<Verdict> {
     let server = &snapshot.config.server;
+    if let Err(refusal) = access::by_listener(&snapshot.config, client, trace) {
+        return Some(Verdict::Refuse(refusal));
+    }
     let admitted = admit::check(&server.limits, head);
     trace.step(|| Step::Admitted(admitted.clone()));
-    if let Err(refusal) = admitted {
+    if let Err(mut refusal) = admitted {
+        if refusal.cause == Cause::Method {
+            refusal.allow.clone_from(&server.access.methods);
+        }
+        return Some(Verdict::Refuse(refusal));
+    }
+    if let Err(refusal) = access::by_server(&snapshot.config, head, trace) {
         return Some(Verdict::Refuse(refusal));
     }
     if phase >= Phase::Draining {
@@ -128,7 +139,10 @@ fn by_route(
         Err(not_found) => {
             let refusal = match not_found.methods {
                 methods if methods.is_empty() => Refusal::new(Cause::NoRoute),
-                methods => admit::no_such_method(methods),
+                methods => {
+                    let reach = &snapshot.config.server.access.methods;
+                    admit::no_such_method(admit::access::within(reach, methods))
+                }
             };
             return Decision {
                 route: None,
@@ -137,8 +151,10 @@ fn by_route(
             };
         }
     };
+    let barred = access::by_route(found.route, &request, client, trace).err();
     let gate = snapshot.gates.get(found.index);
-    let stopped = gate.and_then(|gate| gate::pass(gate, head, client, trace));
+    let stopped = barred.map(Verdict::Refuse);
+    let stopped = stopped.or_else(|| gate.and_then(|gate| gate::pass(gate, head, client, trace)));
     let verdict = stopped
         .or_else(|| own_answer(head, client, &found, trace))
         .unwrap_or_else(

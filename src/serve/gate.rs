@@ -1,6 +1,6 @@
 //! At the gate of a route: everything that is asked before the request may go on, in the one order that holds.
 //!
-//! 1. who may come at all: addresses, header and query rules (403)
+//! 1. who may come at all: addresses, header and query rules (403); see [`super::access`]
 //! 2. what browsers ask beforehand (CORS preflight), which carries no credentials
 //! 3. how often, by address, header or route (429): before credentials are looked at, so that nobody can try many
 //! 4. who it is (401)

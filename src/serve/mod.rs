@@ -4,6 +4,7 @@
 //! workers; in the `lobby` requests wait for a place at a backend; `crew` answers what needs no backend; `mirror` sends copies
 //! of requests.
 
+pub mod access;
 mod context;
 mod crew;
 pub mod decide;

@@ -160,6 +160,7 @@ fn exchange(
     let peer = Peer {
         address,
         local: "127.0.0.1:80".parse().unwrap(),
+        listener: 0,
     };
     (
         Box::new(MemoryExchange {

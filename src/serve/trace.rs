@@ -7,6 +7,8 @@ use crate::admit::Refusal;
 use crate::route::Miss;
 use crate::upstream::backend::Skip;
 
+use super::access::Access;
+
 /// Hears of every step of a decision, in order.
 pub trait Trace {
     /// One step; the closure runs only if somebody listens.
@@ -18,6 +20,8 @@ pub trait Trace {
 pub enum Step {
     /// The general checks of the head passed, or did not.
     Admitted(Result<(), Refusal>),
+    /// Who may come was looked at.
+    Access(Access),
     /// The proxy is shutting down.
     Draining,
     /// A health path on the traffic port.

@@ -12,6 +12,7 @@ mod support;
 // The rooms on the path of a request.
 mod accept; // connections: keep-alive, pipelining, clients that leave, running out of descriptors
 mod admit; // limits, the shape of refusals, overload
+mod allow_deny; // addresses, by listener and by route
 mod balance; // who gets the next request, ejection, no backend
 mod breaker; // what ejects a backend and lets it in again; how far retries go
 mod changes; // what a route does to paths and header fields
@@ -25,6 +26,7 @@ mod respond; // what a client is sent: streams, cuts, large bodies
 mod rollout; // restarts and reloads under traffic
 mod route; // hosts, paths, services
 mod route_conditions; // methods, headers, queries, cookies, client addresses
+mod rules; // hosts, methods, rules about header fields and parameters
 mod shares; // 10,000 requests by each strategy; backups, slow start
 mod split; // shares of clients
 mod sticky; // clients that stay with their backend

@@ -47,6 +47,8 @@ pub(super) struct Acceptor {
     socket: Listening,
     address: Address,
     local: SocketAddr,
+    /// Which entry of `listen` it is.
+    listener: usize,
     pub(super) door: Door,
     /// There may be connections to take: readiness is told once.
     pub(super) is_ready: bool,
@@ -89,8 +91,9 @@ pub(super) enum Accepted {
 }
 
 impl Acceptor {
-    /// Opens what `listen` asks for, or takes it from what was `inherited`.
+    /// Opens what `listen` asks for, or takes it from what was `inherited`. `listener`: which entry of `listen` it is.
     pub(super) fn open(
+        listener: usize,
         listen: &Listen,
         is_shared: bool,
         inherited: &mut Inherited,
@@ -133,6 +136,7 @@ impl Acceptor {
             socket,
             address,
             local,
+            listener,
             door: Door {
                 has_preamble: listen.proxy_protocol,
                 succession,
@@ -152,6 +156,7 @@ impl Acceptor {
             socket,
             address: self.address.clone(),
             local: self.local,
+            listener: self.listener,
             door: self.door,
             is_ready: true,
         })
@@ -217,6 +222,7 @@ impl Acceptor {
                 let peer = Peer {
                     address: LOCAL_PEER,
                     local: LOCAL_PEER,
+                    listener: self.listener,
                 };
                 Accepted::Connection(Socket::Unix(socket.into()), peer)
             }
@@ -226,6 +232,7 @@ impl Acceptor {
                         let peer = Peer {
                             address,
                             local: self.local,
+                            listener: self.listener,
                         };
                         Accepted::Connection(Socket::Tcp(socket.into()), peer)
                     }
@@ -256,7 +263,7 @@ mod tests {
             proxy_protocol: false,
             tls: ListenTls::Plain,
         };
-        Acceptor::open(&listen, is_shared, &mut Inherited::default()).unwrap()
+        Acceptor::open(0, &listen, is_shared, &mut Inherited::default()).unwrap()
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub(super) fn open(
     let connections = connections(server);
     let rules = Rules::new(server, connections);
     let mut first = Vec::with_capacity(listen.len());
-    for entry in listen {
-        let opened = Acceptor::open(entry, server.reuse_port, inherited);
+    for (number, entry) in listen.iter().enumerate() {
+        let opened = Acceptor::open(number, entry, server.reuse_port, inherited);
         first.push(opened.map_err(|error| failed(entry, error))?);
     }
     let addresses = first.iter().map(Acceptor::address).collect();

@@ -37,6 +37,8 @@ const POISONED_WITHOUT_HANGUP: Duration = Duration::from_secs(300);
 pub(super) struct Connections {
     intake: Arc<dyn Intake>,
     local: SocketAddr,
+    /// Which entry of `listen` they came by.
+    listener: usize,
     open: Mutex<HashMap<SocketAddr, VecDeque<Request>>>,
     poisoned: Mutex<HashMap<SocketAddr, Instant>>,
     /// Peers whose requests were seen lately, and how many of them were new.
@@ -49,10 +51,15 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(intake: Arc<dyn Intake>, local: SocketAddr) -> io::Result<Connections> {
+    pub(super) fn new(
+        intake: Arc<dyn Intake>,
+        local: SocketAddr,
+        listener: usize,
+    ) -> io::Result<Connections> {
         Ok(Connections {
             intake,
             local,
+            listener,
             open: Mutex::default(),
             poisoned: Mutex::default(),
             recent: Mutex::default(),
@@ -112,6 +119,7 @@ impl Connections {
                 let peer = Peer {
                     address: peer,
                     local: self.local,
+                    listener: self.listener,
                 };
                 let keeper: Arc<dyn Keeper> = Arc::<Connections>::clone(self);
                 self.intake

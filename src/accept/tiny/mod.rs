@@ -52,6 +52,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct TinyListener {
     socket: TcpListener,
     local: SocketAddr,
+    /// Which entry of `listen` it is.
+    listener: usize,
 }
 
 /// What the accept loops and their watcher report.
@@ -64,7 +66,11 @@ pub(super) enum Report {
 }
 
 impl TinyListener {
-    pub(super) fn new(socket: TcpListener, server: &Server) -> io::Result<TinyListener> {
+    pub(super) fn new(
+        socket: TcpListener,
+        listener: usize,
+        server: &Server,
+    ) -> io::Result<TinyListener> {
         let options = SockRef::from(&socket);
         // Accepted sockets inherit these, and tiny_http closes a connection whose read fails. `accept` obeys the first
         // one too; the nudges come far more often than it runs out, and a loop that it ends is opened anew.
@@ -75,7 +81,11 @@ impl TinyListener {
         socket.set_nonblocking(false)?;
         options.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
         let local = socket.local_addr()?;
-        Ok(TinyListener { socket, local })
+        Ok(TinyListener {
+            socket,
+            local,
+            listener,
+        })
     }
 
     /// Where it listens, with the port that the system picked.
@@ -159,7 +169,7 @@ impl Listener for TinyListener {
     }
 
     fn run(self: Box<Self>, intake: Arc<dyn Intake>, drain: Drain) -> io::Result<()> {
-        let connections = Arc::new(Connections::new(intake, self.local)?);
+        let connections = Arc::new(Connections::new(intake, self.local, self.listener)?);
         let result = self.supervise(&connections, &drain);
         connections.shut_down();
         result

@@ -137,6 +137,7 @@ mod tests {
             method: "GET",
             url,
             fields: &[],
+            listener: None,
             peer: peer.parse().unwrap(),
         };
         explain(&config.unwrap().config, question).unwrap()

@@ -292,11 +292,24 @@ pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
     let network = text.parse::<IpNet>().ok();
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     match network.or_else(address) {
-        Some(network) => Ok(network.trunc()),
+        Some(network) => Ok(canonical(network.trunc())),
         None => fault(
             format!("\"{text}\" is not a network or an address"),
             "write it as in \"10.0.0.0/8\", \"192.168.1.7\" or \"fd00::/8\"",
         ),
+    }
+}
+
+/// A network of IPv4-mapped addresses is one of IPv4: that is what clients are compared as.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network.network() {
+        IpAddr::V6(address) => address.to_ipv4_mapped(),
+        IpAddr::V4(_) => None,
+    };
+    let length = network.prefix_len().checked_sub(96);
+    match mapped.zip(length) {
+        Some((address, length)) => IpNet::new(address.into(), length).unwrap_or(network),
+        None => network,
     }
 }
 

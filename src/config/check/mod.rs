@@ -2,6 +2,7 @@
 //!
 //! Does not read files or variables, and opens no socket: a configuration that passes can still fail to bind.
 
+mod access;
 mod action;
 mod address;
 pub(crate) mod backend;

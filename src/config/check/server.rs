@@ -16,7 +16,7 @@ use super::limits::{check_limits, check_timeouts};
 use super::listen::check_listen;
 use super::security_headers;
 use super::tls::check_server_tls;
-use super::{SHORTEST, address, count, duration, given, path_fault};
+use super::{SHORTEST, access, address, count, duration, given, path_fault};
 use crate::config::file::{AdminFile, LogFile, ServerFile};
 use crate::config::model::{Address, Admin, Engine, HealthKind, HealthPath, Log, Server};
 use crate::config::report::Report;
@@ -37,6 +37,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
     let seconds = Duration::from_secs;
     let listen = check_listen(file, engine, trusted_network, &trusted_proxies, report);
     Server {
+        access: access::check_server(file, &listen, report),
         tls: check_server_tls(file, &listen, engine, report),
         security_headers: security_headers::check_server(file.security_headers.as_ref(), report),
         redirect_https: check_redirect_https(file, &listen, &trusted_proxies, report),

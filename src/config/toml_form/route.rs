@@ -1,6 +1,6 @@
 //! `[[route]]` in the TOML form.
 
-use super::{action, browser};
+use super::{access, action, browser};
 use crate::config::file::{ConditionsFile, MirrorFile, Pairs, RouteFile, SideFile, Written};
 use crate::config::reader::{Item, Table};
 use crate::config::report::At;
@@ -41,6 +41,8 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         split_override: table.string("split_override"),
         mirror: mirror(table),
         strip_prefix: table.string("strip_prefix"),
+        lists: access::lists(table),
+        rules: access::rules(table),
         max_body: table.size("max_body"),
         upgrade: table.boolean("upgrade"),
         cors: browser::cors(table),
@@ -51,7 +53,7 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
 }
 
 /// The conditions, and whether one of them is a problem that is already reported.
-fn conditions(table: &Table<'_>) -> (ConditionsFile, bool) {
+pub(super) fn conditions(table: &Table<'_>) -> (ConditionsFile, bool) {
     let file = ConditionsFile {
         method: table.strings("method"),
         header: values(table, "header", "the value of header"),

@@ -75,7 +75,10 @@ const COOKIE: Kind = Kind {
 };
 
 /// None: one of them cannot be used; that is reported.
-pub(super) fn check_conditions(file: &ConditionsFile, report: &Report) -> Option<Conditions> {
+pub(in crate::config::check) fn check_conditions(
+    file: &ConditionsFile,
+    report: &Report,
+) -> Option<Conditions> {
     let methods = check_methods(&file.method, report);
     let [headers, query, cookies] = [
         (&HEADER, &file.header),
@@ -103,7 +106,11 @@ pub(super) fn check_conditions(file: &ConditionsFile, report: &Report) -> Option
     Some(conditions)
 }
 
-fn check_methods(written: &Written<Vec<At<String>>>, report: &Report) -> Option<Vec<Method>> {
+/// A list of methods, sorted; empty when nothing was written. None: the reason is reported.
+pub(in crate::config::check) fn check_methods(
+    written: &Written<Vec<At<String>>>,
+    report: &Report,
+) -> Option<Vec<Method>> {
     let Some(written) = written else {
         return Some(Vec::new());
     };

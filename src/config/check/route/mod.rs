@@ -10,12 +10,14 @@ mod split;
 use super::cors::check_cors;
 use super::engine::needs_reactor;
 use super::security_headers;
-use super::{action, address, check_name, check_unique, given, headers, rewrite};
+use super::{access, action, address, check_name, check_unique, given, headers, rewrite};
 use crate::config::file::{ConfigFile, RouteFile};
-use crate::config::model::{Conditions, HostMatch, PathMatch, Route, RouteTo, Server, Upstream};
+use crate::config::model::{
+    Conditions, HostMatch, PathMatch, Route, RouteAccess, RouteTo, Server, Upstream,
+};
 use crate::config::report::{Place, Report};
 
-use conditions::check_conditions;
+pub(super) use conditions::{check_conditions, check_methods};
 use destination::check_destination;
 use path::{anonymous, check_path, check_strip_prefix};
 use split::check_mirror;
@@ -38,6 +40,7 @@ pub(super) fn check_routes(
             strip_prefix: None,
             add_prefix: None,
             rewrite: None,
+            access: RouteAccess::default(),
             maintenance: None,
             headers: None,
             cors: None,
@@ -124,6 +127,10 @@ fn check_route(
     let strip_prefix = check_strip_prefix(file, path.as_ref(), report);
     let add_prefix = rewrite::check_add_prefix(file, report);
     let rewrite = rewrite::check_rewrite(file, path.as_ref(), report);
+    let access = RouteAccess {
+        lists: access::check_lists(&file.lists, report),
+        rules: access::check_rules(&file.rules, report),
+    };
     let maintenance = action::check_maintenance(file.actions.maintenance.as_ref(), report);
     let headers = headers::check_headers(file, report);
     let cors = check_cors(file, conditions.as_ref(), report);
@@ -145,6 +152,7 @@ fn check_route(
         strip_prefix,
         add_prefix,
         rewrite,
+        access,
         maintenance,
         headers,
         cors,
