@@ -8,6 +8,7 @@ mod control;
 mod order;
 mod pages;
 mod status;
+mod tls;
 
 use std::borrow::Cow;
 use std::io;
@@ -25,6 +26,7 @@ use crate::config::model;
 use crate::drain::Drain;
 use crate::exchange::{BodyFault, Exchange, HeadFault, Intake};
 use crate::message::head::{BodyLength, ResponseHead};
+use crate::tls::server::Terminator;
 use crate::upstream::fleet::Fleet;
 
 pub use control::{Control, Objection, Order, Placed, Reload, Removed};
@@ -194,11 +196,17 @@ impl Intake for AdminIntake {
 }
 
 /// A view for `drain` and `fleet`; `load` is asked for workers and queue.
-pub fn view(drain: &Drain, fleet: Fleet, load: Box<dyn Fn() -> LoadView + Send + Sync>) -> View {
+pub fn view(
+    drain: &Drain,
+    fleet: Fleet,
+    load: Box<dyn Fn() -> LoadView + Send + Sync>,
+    terminator: Option<Arc<Terminator>>,
+) -> View {
     View {
         drain: drain.clone(),
         fleet,
         load,
+        terminator,
         started: Instant::now(),
     }
 }

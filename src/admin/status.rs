@@ -1,12 +1,15 @@
 //! `/_proxy/status`: the state of everything in one JSON document. Times in milliseconds, wall-clock times in milliseconds
 //! since the Unix epoch.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::tls;
 use crate::clock::unix_millis;
 use crate::drain::{Drain, Phase};
+use crate::tls::server::Terminator;
 use crate::upstream::Upstream;
 use crate::upstream::backend::Skip;
 use crate::upstream::breaker::State;
@@ -18,6 +21,7 @@ pub struct View {
     pub(super) drain: Drain,
     pub(super) fleet: Fleet,
     pub(super) load: Box<dyn Fn() -> LoadView + Send + Sync>,
+    pub(super) terminator: Option<Arc<Terminator>>,
     pub(super) started: Instant,
 }
 
@@ -76,6 +80,7 @@ impl View {
                 "failed": load.mirror.failed,
                 "dropped": load.mirror.dropped,
             },
+            "tls": self.terminator.as_deref().map(|terminator| tls::render(terminator, SystemTime::now())),
             "upstreams": upstreams,
         })
     }

@@ -4,9 +4,11 @@
 
 mod by_hand;
 mod changes;
+mod encryption;
 mod errand;
 mod explain;
 mod found;
+mod load;
 mod memory;
 mod registry;
 mod start_error;
@@ -17,12 +19,12 @@ mod watched;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::accept::{self, BindError, Opened};
-use crate::admin::{self, Admin, AdminIntake, Control, LoadView, MirrorView, Reload};
+use crate::admin::{self, Admin, AdminIntake, Control, Reload};
 use crate::config::model::{self, Address, Config, Listen, ListenTls, Log, Server};
 use crate::discovery::{Discovery, Membership};
 use crate::exchange::{Intake, Listener};
@@ -32,6 +34,8 @@ use crate::serve::Corridor;
 use crate::tls::server::{Shown, Terminator};
 use crate::upstream::fleet::Fleet;
 
+use encryption::Encryption;
+use load::load_view;
 use registry::{Beginning, Registry};
 
 pub use crate::accept::{InheritError, Inherited};
@@ -131,7 +135,13 @@ impl Running {
         let drain = Drain::new();
         let beginning = Beginning::new(config);
         let corridor = Corridor::start(Arc::clone(&beginning.snapshot), &drain)?;
-        let registry = beginning.registry(Arc::clone(&corridor), options.source, options.file);
+        let encryption = Encryption::new(terminator.clone());
+        let registry = beginning.registry(
+            Arc::clone(&corridor),
+            options.source,
+            options.file,
+            encryption,
+        );
         let registry = Arc::new(registry);
         let fleet = corridor.fleet().clone();
         let members: Arc<dyn Membership> = Arc::<Registry>::clone(&registry);
@@ -143,7 +153,7 @@ impl Running {
             drain: drain.clone(),
             traffic: traffic.addresses,
             tls: server.listen.iter().map(|listen| listen.tls).collect(),
-            terminator,
+            terminator: terminator.clone(),
             admin: admin
                 .as_ref()
                 .and_then(|(_, opened)| opened.addresses.first()?.ip()),
@@ -159,7 +169,7 @@ impl Running {
         if let Some((settings, opened)) = admin {
             let logging = options.logging.as_ref().map(Arc::downgrade);
             let load = load_view(Arc::clone(&corridor), logging);
-            let view = admin::view(&drain, fleet, load);
+            let view = admin::view(&drain, fleet, load, terminator);
             let intake = Admin::new(settings, view, registry).start()?;
             running.admin_intake = Some(Arc::clone(&intake));
             for listener in opened.listeners {
@@ -170,10 +180,7 @@ impl Running {
                 )?;
             }
         }
-        for listener in traffic.listeners {
-            let intake: Arc<dyn Intake> = Arc::<Corridor>::clone(&corridor);
-            running.listen("listener", listener, intake)?;
-        }
+        running.serve(traffic.listeners)?;
         Ok(running)
     }
 
@@ -183,6 +190,14 @@ impl Running {
         self.threads.push(health::spawn(fleet, drain.clone())?);
         let (corridor, registry) = (Arc::clone(&self.corridor), Arc::clone(&self.registry));
         self.threads.push(ticker::spawn(corridor, registry, drain)?);
+        Ok(())
+    }
+
+    fn serve(&mut self, listeners: Vec<Box<dyn Listener>>) -> io::Result<()> {
+        for listener in listeners {
+            let intake: Arc<dyn Intake> = Arc::<Corridor>::clone(&self.corridor);
+            self.listen("listener", listener, intake)?;
+        }
         Ok(())
     }
 
@@ -323,28 +338,4 @@ fn open_admin(
         ..config.server.clone()
     };
     Ok((admin, accept::open(&[listen], &server, inherited)?))
-}
-
-fn load_view(
-    corridor: Arc<Corridor>,
-    logging: Option<Weak<Logging>>,
-) -> Box<dyn Fn() -> LoadView + Send + Sync> {
-    Box::new(move || {
-        let (load, mirrored) = (corridor.load(), corridor.mirrored());
-        LoadView {
-            workers: load.workers,
-            busy: load.busy,
-            queued: load.queued,
-            queue: load.capacity,
-            log_lines_dropped: logging
-                .as_ref()
-                .and_then(Weak::upgrade)
-                .map_or(0, |logging| logging.dropped()),
-            mirror: MirrorView {
-                sent: mirrored.sent,
-                failed: mirrored.failed,
-                dropped: mirrored.dropped,
-            },
-        }
-    })
 }

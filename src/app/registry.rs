@@ -20,6 +20,7 @@ use crate::upstream::Upstream;
 use super::FIRST_LOOKUPS;
 use super::by_hand::overridden;
 use super::changes::Changes;
+use super::encryption::Encryption;
 use super::errand::Errand;
 use super::found::{self, AllFound};
 use super::memory::{Document, Memory};
@@ -38,6 +39,7 @@ pub(super) struct Registry {
     /// What it reads, if that is a file.
     file: Option<PathBuf>,
     memory: Option<Memory>,
+    encryption: Encryption,
     discovery: OnceLock<Discovery>,
     /// Held from before the configuration is read until it has taken effect: who reads first must not be applied last.
     reloads: Mutex<()>,
@@ -90,6 +92,7 @@ impl Beginning {
         corridor: Arc<Corridor>,
         source: Option<Source>,
         file: Option<PathBuf>,
+        encryption: Encryption,
     ) -> Registry {
         let is_watched = self.configured.server.watch_config && source.is_some();
         let state = State {
@@ -105,6 +108,7 @@ impl Beginning {
             source,
             file,
             memory: self.memory,
+            encryption,
             discovery: OnceLock::new(),
             reloads: Mutex::new(()),
             rereading: Errand::new("reload"),
@@ -131,6 +135,7 @@ impl Registry {
 
     /// What has to be done every second. What may take long is left to other threads.
     pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+        self.encryption.tick(now);
         let mut state = self.state.lock();
         let gone = state.changes.expire(now);
         for (upstream, id) in &gone {
@@ -271,6 +276,12 @@ impl Control for Registry {
                 problems.iter().for_each(|problem| log::error!("{problem}"));
             }
         })?;
+        let encryption = self.encryption.prepare(&loaded.config).map_err(|problem| {
+            if how == Reload::Apply {
+                log::error!("nothing has changed: {problem}");
+            }
+            vec![problem]
+        })?;
         let prepared = match how {
             Reload::Ask => Vec::new(),
             Reload::Apply => self.prepare(&loaded.config, Instant::now()),
@@ -299,6 +310,7 @@ impl Control for Registry {
         found::prune(&state.configured, &mut state.found);
         state.merge();
         self.apply(state, &prepared, Instant::now());
+        self.encryption.apply(encryption);
         drop(guard);
         self.save();
         Ok(texts)
@@ -354,7 +366,12 @@ mod tests {
         });
         let beginning = Beginning::new(load_str("t.toml", &text(3)).unwrap().config);
         let corridor = Corridor::start(Arc::clone(&beginning.snapshot), &Drain::new()).unwrap();
-        let registry = Arc::new(beginning.registry(Arc::clone(&corridor), Some(source), None));
+        let registry = Arc::new(beginning.registry(
+            Arc::clone(&corridor),
+            Some(source),
+            None,
+            Encryption::new(None),
+        ));
         let first = Arc::clone(&registry);
         let first = thread::spawn(move || first.reload(Reload::Apply).unwrap());
         is_reading.recv().unwrap();

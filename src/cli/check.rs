@@ -1,14 +1,18 @@
 //! `tollgate check`: reads the configuration, tells what is wrong or what it amounts to, and starts nothing.
 
+use std::time::SystemTime;
+
 use ipnet::IpNet;
 
 use crate::config::model::{
-    Backend, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Resolve, Route, RouteTo,
-    Segment, Upstream,
+    Backend, Certificates, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Resolve,
+    Route, RouteTo, Segment, ServerTls, Upstream,
 };
 use crate::config::{self, Loaded};
 
 use crate::app;
+use crate::tls::Fault;
+use crate::tls::server::Terminator;
 
 use super::notice::{print, say};
 use super::{Exit, Where, report};
@@ -26,17 +30,28 @@ pub(super) fn run(place: &Where) -> Exit {
             for word in words {
                 say(&format!("warning: {word}"));
             }
-            print(&summary(&config));
+            let terminator = config.server.tls.as_ref().map(described_tls);
+            let tls = match terminator.transpose() {
+                Ok(lines) => lines.unwrap_or_default(),
+                Err(fault) => {
+                    say(&format!("[server.tls]: {fault}"));
+                    return Exit::BadConfig;
+                }
+            };
+            print(&summary(&config, &tls));
             Exit::Clean
         }
     }
 }
 
-fn summary(config: &Config) -> String {
+fn summary(config: &Config, tls: &[String]) -> String {
     let mut text = format!("{} is good\n", config.origin);
     for listen in &config.server.listen {
         let listen = describe_listen(listen, config.server.engine);
         text.push_str(&format!("  listen   {listen}\n"));
+    }
+    for line in tls {
+        text.push_str(&format!("  tls      {line}\n"));
     }
     if let Some(admin) = &config.admin {
         let token = if admin.token.is_some() {
@@ -60,6 +75,40 @@ fn summary(config: &Config) -> String {
         }
     }
     text
+}
+
+/// The certificates as they are in their files, and what is odd about them.
+fn described_tls(settings: &ServerTls) -> Result<Vec<String>, Fault> {
+    if matches!(settings.certificates, Certificates::SelfSigned { .. }) {
+        let line = "a self-signed certificate, made at the start";
+        // Its authorities may still be wrong.
+        Terminator::open(settings)?;
+        return Ok(vec![line.to_owned()]);
+    }
+    let terminator = Terminator::open(settings)?;
+    let now = SystemTime::now();
+    let mut lines = Vec::new();
+    for shown in terminator.certificates() {
+        let file = shown.file.as_ref().map(|file| file.display().to_string());
+        let file = file.unwrap_or_default();
+        let names = shown.names.join(", ");
+        let (left, until) = (shown.validity.days_left(now), shown.validity.until_text());
+        lines.push(format!("{file}: {names}, {left} days left (until {until})"));
+        if let Some(warning) = shown.warning(now) {
+            say(&format!("warning: {file} {warning}"));
+        }
+        if let Some(oddity) = &shown.oddity {
+            say(&format!("warning: {oddity}"));
+        }
+    }
+    if let Some(clients) = terminator.clients() {
+        let (file, mode) = (clients.file.display(), clients.mode.as_str());
+        let count = clients.authorities;
+        lines.push(format!(
+            "client certificates {mode}, from {count} authorities in {file}"
+        ));
+    }
+    Ok(lines)
 }
 
 fn describe_listen(listen: &Listen, engine: Engine) -> String {
@@ -209,7 +258,7 @@ mod tests {
             backends = [\"http://[::1]:9001\", \"unix:/run/a.sock\", { id = \"b\", url = \"unix:/run/b.sock\", weight = 2 }]\n";
         let config = config::load_str("t.toml", text).unwrap().config;
         assert_eq!(
-            summary(&config),
+            summary(&config, &[]),
             "t.toml is good\n\
              \x20 listen   http://127.0.0.1:8080\n\
              \x20 listen   http://[::]:8081, PROXY protocol from trusted proxies\n\
@@ -224,7 +273,7 @@ mod tests {
         let tiny = "[server]\nengine = \"tiny_http\"\n[[upstream]]\nname = \"web\"\nbackends = [\"http://web\"]\n";
         let config = config::load_str("t.toml", tiny).unwrap().config;
         let listen = "  listen   http://127.0.0.1:8080 (tiny_http engine)\n";
-        assert!(summary(&config).contains(listen));
+        assert!(summary(&config, &[]).contains(listen));
     }
 
     #[test]
@@ -233,7 +282,7 @@ mod tests {
             match = { header = { X-Key = \"hunter2\", X-Any = \"*\" }, cookie = { pass = \"hunter2\" }, query = { v = \"2*\" } }\n";
         let config = config::load_str("t.toml", text).unwrap().config;
         let route = "  route    r: any host, /, header x-any = \"*\", header x-key = …, query v = \"2*\", cookie pass = … -> web\n";
-        let summary = summary(&config);
+        let summary = summary(&config, &[]);
         assert!(summary.contains(route), "{summary}");
     }
 }

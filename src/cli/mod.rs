@@ -2,6 +2,7 @@
 //!
 //! Commands print for people and give an exit code; they hold no logic of the proxy.
 
+mod cert;
 mod check;
 mod demo;
 mod explain;
@@ -55,6 +56,8 @@ enum Command {
     Reload(reload::Reload),
     /// Show what would be decided about a request, step by step, without sending it
     Explain(explain::Explain),
+    /// Make a self-signed certificate and its key, for development
+    Cert(cert::Cert),
     /// Start demo backends and a proxy over them, to play with
     Demo(demo::Demo),
 }
@@ -103,6 +106,7 @@ pub fn main() -> Exit {
         Some(Command::Check(place)) => check::run(&place),
         Some(Command::Reload(reload)) => reload::run(&reload),
         Some(Command::Explain(explain)) => explain::run(&explain),
+        Some(Command::Cert(cert)) => cert::run(&cert),
         Some(Command::Demo(demo)) => demo::run(&demo),
     }
 }

@@ -15,7 +15,9 @@ const LONGEST: usize = 80;
 
 /// Settings outside of upstreams and routes that are looked up for every request. Everything else there was given to sockets
 /// and threads when they were made.
-const LIVE: [&str; 9] = [
+const LIVE: &[&str] = &[
+    // With the dot: what there is now can change, but it takes listeners to have TLS, or none.
+    "server.tls.",
     "server.health_paths",
     "server.backend_header",
     "server.security_headers",
@@ -87,6 +89,10 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
             backend_header: new.server.backend_header,
             security_headers: new.server.security_headers,
             redirect_https: new.server.redirect_https,
+            tls: match (&old.server.tls, new.server.tls) {
+                (Some(_), Some(new)) => Some(new),
+                (old, _) => old.clone(),
+            },
             limits: Limits {
                 body: new.server.limits.body,
                 ..old.server.limits.clone()

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -30,6 +32,16 @@ impl Validity {
         self.until.duration_since(now).ok()
     }
 
+    /// When it begins, as in `2026-01-01T00:00:00Z`.
+    pub fn from_text(&self) -> String {
+        moment(self.from)
+    }
+
+    /// When it ends.
+    pub fn until_text(&self) -> String {
+        moment(self.until)
+    }
+
     /// Whole days that it is still valid; negative: days since it was.
     pub fn days_left(&self, now: SystemTime) -> i64 {
         let days = |time: Duration| i64::try_from(time.as_secs() / 86_400).unwrap_or(i64::MAX);
@@ -38,6 +50,11 @@ impl Validity {
             Err(past) => -days(past.duration()).saturating_add(1),
         }
     }
+}
+
+fn moment(time: SystemTime) -> String {
+    let text = OffsetDateTime::from(time).format(&Rfc3339);
+    text.unwrap_or_else(|_| "a time beyond all calendars".to_owned())
 }
 
 /// What is read out of a certificate.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here moves bytes: the reactor does for clients, `upstream` for backends.
 
+mod assemble;
 mod certificate;
 mod fault;
 mod pair;
@@ -9,6 +10,8 @@ mod pem;
 mod self_signed;
 pub mod server;
 mod sni;
+mod source;
+mod watch;
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,3 +28,6 @@ pub fn provider() -> Arc<CryptoProvider> {
         LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
     Arc::clone(&PROVIDER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,43 +1,48 @@
-//! TLS for clients: the certificates of the server, and with them the configuration that rustls takes for each connection.
+//! TLS for clients: the certificates of the server, kept as they are in their files, and with them the configuration that rustls
+//! takes for each connection.
 //!
-//! Moves no bytes.
+//! Moves no bytes, and has no thread: somebody calls [`Terminator::look`] every second.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    NoClientAuth, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
-    WebPkiClientVerifier,
-};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use parking_lot::Mutex;
+use rustls::ServerConfig;
 
-use super::pair::Pair;
-use super::self_signed::{self, SelfSigned};
-use super::sni::ByName;
-use super::{Fault, Validity, pem, provider};
-use crate::config::model::{
-    CertificateFiles, Certificates, ClientAuth, ClientAuthMode, ServerTls, TlsVersion,
-};
+use super::assemble::{self, Resumption};
+use super::source::{Authorities, Source};
+use super::{Fault, Validity};
+use crate::config::model::{Certificates, ClientAuthMode, ServerTls, TlsVersion};
 
-/// The only protocol that is spoken (RFC 7301). Clients that offer others only are refused; those that offer none are served.
-const PROTOCOL: &[u8] = b"http/1.1";
-/// Sessions that are kept for clients that know no tickets.
-const SESSIONS: usize = 1024;
-
-/// What lets clients resume: it outlives certificates, but not whom clients have to prove to be.
-#[derive(Clone)]
-struct Resumption {
-    tickets: Arc<dyn ProducesTickets>,
-    sessions: Arc<dyn StoresServerSessions>,
-}
+/// Who renews certificates should have done so by then.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+/// How often one is reminded.
+const REMINDED: Duration = Duration::from_secs(86_400);
 
 /// Ends TLS for clients.
 pub struct Terminator {
     config: ArcSwap<ServerConfig>,
-    pairs: Vec<(Option<PathBuf>, Arc<Pair>)>,
+    state: Mutex<State>,
+    /// Held by who changes it, while files are read: the lock of the state is for moments only.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    min_version: TlsVersion,
+    sources: Vec<Source>,
+    clients: Option<(ClientAuthMode, Authorities)>,
+    resumption: Resumption,
+    reminded: Option<Instant>,
+}
+
+/// Settings whose files are read, and that can take effect at any time.
+pub struct Prepared {
+    state: State,
+    config: Arc<ServerConfig>,
 }
 
 /// A certificate of the server, for people.
@@ -53,6 +58,21 @@ pub struct Shown {
     pub validity: Validity,
     /// What is odd about it but keeps nobody from using it.
     pub oddity: Option<String>,
+    /// Why what is in its files now is not in use.
+    pub trouble: Option<String>,
+}
+
+/// The authorities of clients, for people.
+#[derive(Debug, Clone)]
+pub struct ShownClients {
+    /// Their file.
+    pub file: PathBuf,
+    /// Whether clients have to show a certificate.
+    pub mode: ClientAuthMode,
+    /// How many there are.
+    pub authorities: usize,
+    /// Why what is in the file now is not in use.
+    pub trouble: Option<String>,
 }
 
 impl fmt::Debug for Terminator {
@@ -67,28 +87,11 @@ impl Terminator {
     /// # Errors
     /// The first file that cannot be used. A certificate that has expired can.
     pub fn open(settings: &ServerTls) -> Result<Terminator, Fault> {
-        let pairs = match &settings.certificates {
-            Certificates::Files(files) => {
-                files.iter().map(read_pair).collect::<Result<Vec<_>, _>>()?
-            }
-            Certificates::SelfSigned { names } => vec![make_pair(names)?],
-        };
-        let pairs: Vec<Arc<Pair>> = pairs.into_iter().map(Arc::new).collect();
-        let files = match &settings.certificates {
-            Certificates::Files(files) => {
-                files.iter().map(|file| Some(file.cert.clone())).collect()
-            }
-            Certificates::SelfSigned { .. } => vec![None],
-        };
-        let verifier = settings
-            .client_auth
-            .as_ref()
-            .map(read_verifier)
-            .transpose()?;
-        let config = assemble(settings.min_version, &pairs, verifier, &Resumption::new()?)?;
+        let state = State::open(settings, None)?;
         Ok(Terminator {
-            config: ArcSwap::new(config),
-            pairs: files.into_iter().zip(pairs).collect(),
+            config: ArcSwap::new(state.config()?),
+            state: Mutex::new(state),
+            turn: Mutex::new(()),
         })
     }
 
@@ -97,92 +100,199 @@ impl Terminator {
         self.config.load_full()
     }
 
+    /// Looks whether files have changed, and uses what is good of them: a certificate with the key that belongs to it, or
+    /// neither. What cannot be used is logged, once. Reads files, so it may take its time.
+    pub fn look(&self, now: Instant) {
+        let _turn = self.turn.lock();
+        let mut state = self.state.lock().clone();
+        let mut is_new = false;
+        for source in &mut state.sources {
+            if source.look() {
+                is_new = true;
+                tell(source);
+            }
+        }
+        if let Some((_, authorities)) = &mut state.clients
+            && authorities.look()
+        {
+            is_new = true;
+            // Who resumes shows no certificate again.
+            match Resumption::new() {
+                Ok(resumption) => state.resumption = resumption,
+                Err(fault) => log::error!("{fault}"),
+            }
+        }
+        if is_new {
+            match state.config() {
+                Ok(config) => self.config.store(config),
+                Err(fault) => log::error!("{fault}; TLS stays as it was"),
+            }
+        }
+        let is_due = |last: Instant| now.saturating_duration_since(last) >= REMINDED;
+        if state.reminded.is_none_or(is_due) {
+            state.reminded = Some(now);
+            let wall = SystemTime::now();
+            state.sources.iter().for_each(|source| remind(source, wall));
+        }
+        *self.state.lock() = state;
+    }
+
+    /// Reads the files of new settings, all of them again. What was made at the start stays.
+    ///
+    /// # Errors
+    /// The first file that cannot be used, unless an earlier version of it is in use.
+    pub fn prepare(&self, settings: &ServerTls) -> Result<Prepared, Fault> {
+        let known = self.state.lock().clone();
+        let state = State::open(settings, Some(&known))?;
+        let config = state.config()?;
+        Ok(Prepared { state, config })
+    }
+
+    /// Has the settings take effect for new connections.
+    pub fn apply(&self, prepared: Prepared) {
+        let _turn = self.turn.lock();
+        let state = &mut *self.state.lock();
+        for source in &prepared.state.sources {
+            let mut known = state.sources.iter();
+            if !known.any(|one| one.pair.fingerprint == source.pair.fingerprint) {
+                tell(source);
+            }
+        }
+        *state = prepared.state;
+        self.config.store(prepared.config);
+    }
+
     /// The certificates, in the order of the configuration.
     pub fn certificates(&self) -> Vec<Shown> {
-        let shown = self.pairs.iter().map(|(file, pair)| Shown {
-            file: file.clone(),
-            names: pair.names(),
-            fingerprint: pair.fingerprint.clone(),
-            validity: pair.contents.validity,
-            oddity: pair.oddity.clone(),
+        let state = self.state.lock();
+        let shown = state.sources.iter().map(|source| Shown {
+            file: source.files.as_ref().map(|(files, _)| files.cert.clone()),
+            names: source.pair.names(),
+            fingerprint: source.pair.fingerprint.clone(),
+            validity: source.pair.contents.validity,
+            oddity: source.pair.oddity.clone(),
+            trouble: source.trouble().map(ToString::to_string),
         });
         shown.collect()
     }
-}
 
-impl Resumption {
-    fn new() -> Result<Resumption, Fault> {
-        // Keys are changed every six hours; a ticket lives for twelve at most.
-        let tickets = rustls::crypto::ring::Ticketer::new()
-            .map_err(|error| Fault::general(format!("no keys for session tickets: {error}")))?;
-        Ok(Resumption {
-            tickets,
-            sessions: ServerSessionMemoryCache::new(SESSIONS),
+    /// Whose certificates clients may show, if they may.
+    pub fn clients(&self) -> Option<ShownClients> {
+        let state = self.state.lock();
+        let (mode, authorities) = state.clients.as_ref()?;
+        Some(ShownClients {
+            file: authorities.path.clone(),
+            mode: *mode,
+            authorities: authorities.roots.len(),
+            trouble: authorities.watch.trouble().map(ToString::to_string),
         })
     }
 }
 
-fn read_pair(files: &CertificateFiles) -> Result<Pair, Fault> {
-    let (cert, key) = (pem::read(&files.cert)?, pem::read(&files.key)?);
-    Pair::parse((&files.cert, &cert), (&files.key, &key))
-}
-
-fn make_pair(names: &[String]) -> Result<Pair, Fault> {
-    let mut names = names.to_vec();
-    names.extend(self_signed::machine().filter(|machine| !names.contains(machine)));
-    let made = SelfSigned::new(&names, self_signed::VALID_DAYS)?;
-    let here = Path::new("self-signed");
-    Pair::new(vec![made.certificate()], made.private_key(), here, here)
-}
-
-fn read_verifier(settings: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
-    verifier(settings, &pem::read(&settings.ca)?)
-}
-
-fn verifier(settings: &ClientAuth, bytes: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
-    let unusable = |number: usize, error: &dyn fmt::Display| {
-        let what = format!("certificate {number} of the file cannot be used: {error}");
-        Fault::of(&settings.ca, what)
-    };
-    let mut roots = RootCertStore::empty();
-    for (number, certificate) in pem::certificates(&settings.ca, bytes)?
-        .into_iter()
-        .enumerate()
-    {
-        let added = roots.add(certificate);
-        added.map_err(|error| unusable(number + 1, &error))?;
+impl State {
+    fn open(settings: &ServerTls, known: Option<&State>) -> Result<State, Fault> {
+        let before = known.map_or(&[][..], |known| &known.sources);
+        let sources = match &settings.certificates {
+            Certificates::Files(files) => {
+                let files = files.iter();
+                files.map(|files| Source::open(files, before)).collect()
+            }
+            Certificates::SelfSigned { names } => {
+                let mut before = before.iter();
+                match before.find(|source| source.files.is_none()) {
+                    Some(made) => Ok(vec![made.clone()]),
+                    None => Source::make(names).map(|made| vec![made]),
+                }
+            }
+        }?;
+        let before = known.and_then(|known| known.clients.as_ref());
+        let clients = settings.client_auth.as_ref().map(|settings| {
+            let known = before.map(|(_, authorities)| authorities);
+            let opened = Authorities::open(&settings.ca, known);
+            opened.map(|authorities| (settings.mode, authorities))
+        });
+        let clients = clients.transpose()?;
+        let is_same = match (before, &clients) {
+            (None, None) => true,
+            (Some((mode, known)), Some((new, authorities))) => {
+                mode == new && known.are(authorities)
+            }
+            _ => false,
+        };
+        let resumption = known
+            .filter(|_| is_same)
+            .map(|known| known.resumption.clone());
+        Ok(State {
+            min_version: settings.min_version,
+            sources,
+            clients,
+            resumption: resumption.map_or_else(Resumption::new, Ok)?,
+            reminded: known.and_then(|known| known.reminded),
+        })
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-    let builder = match settings.mode {
-        ClientAuthMode::Required => builder,
-        ClientAuthMode::Optional => builder.allow_unauthenticated(),
-    };
-    builder
-        .build()
-        .map_err(|error| Fault::of(&settings.ca, error.to_string()))
+
+    fn config(&self) -> Result<Arc<ServerConfig>, Fault> {
+        let pairs = self.sources.iter().map(|source| Arc::clone(&source.pair));
+        let pairs: Vec<_> = pairs.collect();
+        let verifier = self.clients.as_ref();
+        let verifier = verifier.map(|(mode, clients)| assemble::verifier(&clients.roots, *mode));
+        assemble::config(
+            self.min_version,
+            &pairs,
+            verifier.transpose()?,
+            &self.resumption,
+        )
+    }
 }
 
-fn assemble(
-    min_version: TlsVersion,
-    pairs: &[Arc<Pair>],
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
-    resumption: &Resumption,
-) -> Result<Arc<ServerConfig>, Fault> {
-    static BOTH: [&SupportedProtocolVersion; 2] =
-        [&rustls::version::TLS13, &rustls::version::TLS12];
-    static NEWEST: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
-    let versions: &[_] = match min_version {
-        TlsVersion::Tls12 => &BOTH,
-        TlsVersion::Tls13 => &NEWEST,
-    };
-    let builder = ServerConfig::builder_with_provider(provider());
-    let builder = builder.with_protocol_versions(versions);
-    let builder = builder.map_err(|error| Fault::general(error.to_string()))?;
-    let mut config = builder
-        .with_client_cert_verifier(verifier.unwrap_or_else(|| Arc::new(NoClientAuth)))
-        .with_cert_resolver(Arc::new(ByName::new(pairs)));
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
-    config.ticketer = Arc::clone(&resumption.tickets);
-    config.session_storage = Arc::clone(&resumption.sessions);
-    Ok(Arc::new(config))
+impl Shown {
+    /// What there is to say about how long it is valid, if that is anything.
+    pub fn warning(&self, now: SystemTime) -> Option<String> {
+        worry(self.validity, now).map(|(_, text)| text)
+    }
+}
+
+/// Tells what has come into use.
+fn tell(source: &Source) {
+    let (pair, name) = (&source.pair, source.name());
+    let (names, until) = (pair.names().join(", "), pair.contents.validity.until_text());
+    log::info!(
+        "{name} is in use: {names}, until {until}, SHA256 {}",
+        pair.fingerprint
+    );
+    if let Some(oddity) = &pair.oddity {
+        log::warn!("{oddity}");
+    }
+    remind(source, SystemTime::now());
+}
+
+fn remind(source: &Source, now: SystemTime) {
+    if let Some((level, text)) = worry(source.pair.contents.validity, now) {
+        let names = source.pair.names().join(", ");
+        log::log!(level, "{} ({names}) {text}", source.name());
+    }
+}
+
+fn worry(validity: Validity, now: SystemTime) -> Option<(log::Level, String)> {
+    let until = validity.until_text();
+    match validity.left(now) {
+        None => Some((log::Level::Error, format!("has expired at {until}"))),
+        Some(_) if now < validity.from => Some((
+            log::Level::Warn,
+            format!("is not valid before {}", validity.from_text()),
+        )),
+        Some(left) if left < SOON => Some((
+            log::Level::Warn,
+            format!("expires in {}, at {until}", days(validity.days_left(now))),
+        )),
+        Some(_) => None,
+    }
+}
+
+fn days(count: i64) -> String {
+    match count {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        count => format!("{count} days"),
+    }
 }
