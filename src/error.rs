@@ -38,6 +38,8 @@ pub enum Cause {
     Forbidden,
     /// This host is not served here.
     Host,
+    /// The route wants to know who it is, and what came does not tell.
+    Unauthorized,
     /// The request is malformed.
     BadRequest,
     /// The request is of an HTTP version that is not spoken here.
@@ -60,7 +62,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 23] = [
+    pub const ALL: [Cause; 24] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -75,6 +77,7 @@ impl Cause {
         Cause::NoRoute,
         Cause::Forbidden,
         Cause::Host,
+        Cause::Unauthorized,
         Cause::BadRequest,
         Cause::Version,
         Cause::Method,
@@ -144,6 +147,7 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("no_route", 404, "http_request_denied", "No route matches this request."),
     Row("forbidden", 403, "http_request_denied", "You may not come here."),
     Row("host", 421, "http_request_denied", "This host is not served here."),
+    Row("unauthorized", 401, "http_request_denied", "Not authenticated"),
     Row("bad_request", 400, "http_request_error", "The request is malformed."),
     Row("version", 505, "http_request_error", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
     Row("method", 405, "http_request_denied", "This method is not allowed here."),

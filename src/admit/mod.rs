@@ -1,9 +1,13 @@
 //! May the request come in: the checks that need nothing but its head. A refusal is a decision, not an error.
 //!
-//! Syntax and framing have been judged by the listener; who may come is in [`access`], what a route asks in [`gate`].
+//! Syntax and framing have been judged by the listener; who may come is in [`access`], who it is in [`auth`], what a route asks
+//! in [`gate`].
 
 pub mod access;
+pub mod auth;
 pub mod gate;
+
+use std::borrow::Cow;
 
 use http::Method;
 
@@ -23,6 +27,8 @@ pub struct Refusal {
     pub message: String,
     /// With [`Cause::Method`]: those that are allowed; empty: those that are allowed anywhere.
     pub allow: Vec<Method>,
+    /// Header fields of the answer beside the usual ones, such as challenges.
+    pub fields: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Refusal {
@@ -37,6 +43,7 @@ impl Refusal {
             cause,
             message: message.into(),
             allow: Vec::new(),
+            fields: Vec::new(),
         }
     }
 }

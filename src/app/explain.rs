@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod auth;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::message::head::{RequestHead, Version};
 use crate::message::target::Target;
 use crate::route::Miss;
 use crate::serve::decide::{Verdict, decide};
+use crate::serve::decision::Decision;
 use crate::serve::snapshot::Snapshot;
 use crate::serve::trace::{Recorder, Step, Why};
 
@@ -69,8 +71,9 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
         .for_each(|backend| backend.assume_resolved());
     let (mut trace, now) = (Recorder::default(), Instant::now());
     let decision = decide(&head, &client, &snapshot, Phase::Serving, now, &mut trace);
+    let decision = auth::settled(decision, &head, &client, &snapshot, &mut trace);
     let changes = actions::header_changes(&decision, &head, &client, &snapshot);
-    let (is_served, verdict) = describe_verdict(&decision.verdict, &snapshot, &head);
+    let (is_served, verdict) = describe_verdict(&decision, &snapshot, &head);
     Ok(Explanation {
         steps: words
             .into_iter()
@@ -94,8 +97,12 @@ fn listener(config: &Config, asked: Option<&str>) -> Result<usize, String> {
 }
 
 /// Whether it is anything but a refusal, and what happens.
-fn describe_verdict(verdict: &Verdict, snapshot: &Snapshot, head: &RequestHead) -> (bool, String) {
-    match verdict {
+fn describe_verdict(
+    decision: &Decision,
+    snapshot: &Snapshot,
+    head: &RequestHead,
+) -> (bool, String) {
+    match &decision.verdict {
         Verdict::Forward(plan) => {
             let others: Vec<&str> = plan.others.iter().map(|one| snapshot.name(*one)).collect();
             let others = match others.as_slice() {
@@ -106,11 +113,11 @@ fn describe_verdict(verdict: &Verdict, snapshot: &Snapshot, head: &RequestHead) 
                 "forward to upstream {}, asking for {}{}{others}",
                 snapshot.name(plan.upstream),
                 plan.path,
-                head.target.query(),
+                auth::query(decision, head, snapshot),
             );
             (true, verdict)
         }
-        Verdict::Own(answer) => actions::own_answer(answer),
+        Verdict::Own(answer) => actions::own_answer(answer, &snapshot.secret_parameters),
         Verdict::Health(_) => (true, "answered by tollgate itself".into()),
         Verdict::Refuse(refusal) => {
             let (cause, message) = (refusal.cause, &refusal.message);
@@ -183,6 +190,7 @@ fn describe(step: &Step) -> String {
         Step::Mirror { upstream, percent } => {
             format!("mirror: of every 100 such requests, {percent} are copied to {upstream}")
         }
+        Step::Auth(auth) => auth::describe(auth),
         Step::Maintenance {
             client,
             lets_through: true,

@@ -6,6 +6,8 @@ mod cert;
 mod check;
 mod demo;
 mod explain;
+mod hash_key;
+mod hidden;
 mod notice;
 mod reload;
 mod run;
@@ -58,6 +60,8 @@ enum Command {
     Explain(explain::Explain),
     /// Make a self-signed certificate and its key, for development
     Cert(cert::Cert),
+    /// Print what to write into a configuration instead of an API key or a token, which is read from standard input
+    HashKey(hash_key::HashKey),
     /// Start demo backends and a proxy over them, to play with
     Demo(demo::Demo),
 }
@@ -107,6 +111,7 @@ pub fn main() -> Exit {
         Some(Command::Reload(reload)) => reload::run(&reload),
         Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Cert(cert)) => cert::run(&cert),
+        Some(Command::HashKey(arguments)) => hash_key::run(&arguments),
         Some(Command::Demo(demo)) => demo::run(&demo),
     }
 }

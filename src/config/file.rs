@@ -5,6 +5,7 @@
 
 mod access;
 mod actions;
+mod auth;
 mod browser;
 mod tls;
 
@@ -20,6 +21,7 @@ pub(crate) use actions::{
 };
 pub(crate) use browser::{CorsFile, RedirectHttpsFile, SecurityHeadersFile, TextOrOff};
 
+pub(crate) use auth::{ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin};
 pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
 
 /// A value that may have been written.
@@ -270,6 +272,7 @@ pub(crate) struct RouteFile {
     pub(crate) security_headers: Option<SecurityHeadersFile>,
     /// More than matching and forwarding.
     pub(crate) actions: ActionsFile,
+    pub(crate) auth: Option<AuthFile>,
     /// The destination or the match was written, but is a problem that is already reported.
     pub(crate) broken: bool,
 }

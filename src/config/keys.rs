@@ -5,7 +5,7 @@
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
-pub(crate) const TABLES: [(&str, &[&str]); 35] = [
+pub(crate) const TABLES: &[(&str, &[&str])] = &[
     ("", &["server", "admin", "log", "upstream", "route"]),
     (
         "server",
@@ -182,6 +182,7 @@ pub(crate) const TABLES: [(&str, &[&str]); 35] = [
             "add_prefix",
             "rewrite",
             "headers",
+            "auth",
             "max_body",
             "upgrade",
             "cors",
@@ -231,6 +232,18 @@ pub(crate) const TABLES: [(&str, &[&str]); 35] = [
     ("route.security_headers", SECURITY_HEADERS),
     ("server.security_headers", SECURITY_HEADERS),
     ("server.redirect_https", &["port", "except"]),
+    (
+        "route.auth",
+        &[
+            "realm",
+            "strip_credentials",
+            "user_header",
+            "api_keys",
+            "bearer",
+        ],
+    ),
+    ("route.auth.api_keys", &["header", "query", "keys", "file"]),
+    ("route.auth.bearer", &["tokens", "file"]),
     (BACKENDS_FILE, &["backends"]),
 ];
 
@@ -259,7 +272,7 @@ const ABSENT: [(&str, &[&str], &str); 5] = [
     ("upstream.backends", &["tls"], LATER),
     (
         "route",
-        &["auth", "rate_limit", "cache", "compress", "timeouts"],
+        &["rate_limit", "cache", "compress", "timeouts"],
         LATER,
     ),
     ("admin", &["tls"], LATER),

@@ -10,6 +10,7 @@ pub mod units;
 mod backends_file;
 mod check;
 mod command_line;
+mod credentials;
 pub mod diff;
 mod env_file;
 mod env_form;
@@ -102,6 +103,11 @@ pub fn load_str(name: &str, toml: &str) -> Result<Loaded, Problems> {
 /// What is wrong with it, in a sentence or two.
 pub fn parse_backend_url(url: &str) -> Result<model::BackendAddress, String> {
     check::parse_backend(url).map_err(|(message, hint)| format!("{message}: {hint}."))
+}
+
+/// What stands for an API key or a token in a configuration.
+pub fn hash_key(key: &[u8]) -> String {
+    format!("sha256:{}", model::KeyDigest::of(key).digits())
 }
 
 /// Whether `text` can be the name of something: it goes into headers and logs.
@@ -281,6 +287,14 @@ fn read_bytes(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
         return Err(format!("is larger than {}", units::format_size(largest)));
     }
     Ok(bytes)
+}
+
+/// The same for a file that is none of those that may never end, such as a pipe.
+fn read_regular(path: &Path, largest: u64) -> Result<String, String> {
+    if std::fs::metadata(path).is_ok_and(|known| !known.is_file() && !known.is_dir()) {
+        return Err("is not a regular file".to_owned());
+    }
+    read_file(path, largest)
 }
 
 /// The text of a file without byte order mark, or why there is none.

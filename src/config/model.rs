@@ -6,10 +6,12 @@
 mod access;
 mod action;
 mod address;
+mod auth;
 mod balance;
 mod condition;
 mod cors;
 mod discovery;
+mod health;
 mod https;
 mod key;
 mod security_headers;
@@ -34,10 +36,12 @@ pub use action::{
     Change, Content, FieldChanges, FixedAnswer, HeaderChanges, Maintenance, Redirect,
 };
 pub use address::{Address, BackendAddress, Listen};
+pub use auth::{ApiKeys, Auth, Bearer, CredentialFile, KeyDigest, NamedDigest};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
 pub use cors::{Cors, Names, OriginPattern, Origins};
 pub use discovery::{Discovery, Resolve, WatchedFile};
+pub use health::{Health, HealthKind, HealthPath};
 pub use https::RedirectHttps;
 pub use key::{Key, hash};
 pub use security_headers::{FrameOptions, Hsts, SecurityHeaders};
@@ -120,25 +124,6 @@ pub struct Server {
     pub limits: Limits,
     /// `[server.timeouts]`.
     pub timeouts: ClientTimeouts,
-}
-
-/// One health endpoint on the traffic port.
-#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
-pub struct HealthPath {
-    /// Exact path, starting with `/`.
-    pub path: String,
-    /// What it answers.
-    pub kind: HealthKind,
-}
-
-/// What a health endpoint tells.
-#[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthKind {
-    /// The process lives: always 200 `{"status": "ok"}`. Every configured path but `/_health`.
-    Process,
-    /// `/_health`: 200 `healthy` or 503 `unhealthy` with the list of backends.
-    Backends,
 }
 
 /// `[server.limits]`.
@@ -239,29 +224,6 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
 }
 
-/// `[upstream.health]`: active probes.
-#[derive(Debug, Serialize, Clone)]
-pub struct Health {
-    /// Probes on or off. Default on.
-    pub enabled: bool,
-    /// `GET` this; none: a TCP connect is enough. Default none.
-    pub path: Option<String>,
-    /// Between probes of a backend that is up. Default 2 s.
-    pub interval: Duration,
-    /// For the whole probe. Default 1 s.
-    pub timeout: Duration,
-    /// Failed probes in a row until `unreachable`. Default 3.
-    pub fall: u32,
-    /// Good probes in a row until `healthy` again. Default 2.
-    pub rise: u32,
-    /// Status codes that count as good, ranges included at both ends. Default 200–399.
-    pub expect_status: Vec<(u16, u16)>,
-    /// The first 64 KiB of the body must contain this text. Default none.
-    pub expect_body: Option<String>,
-    /// While down, the interval doubles with every probe up to this. Default 30 s.
-    pub max_interval: Duration,
-}
-
 /// `[upstream.timeouts]`.
 #[derive(Debug, Serialize, Clone, Copy)]
 pub struct UpstreamTimeouts {
@@ -307,10 +269,20 @@ pub struct Route {
     pub cors: Option<Arc<Cors>>,
     /// `route.security_headers`: what browsers are told about its answers. None: what the server says.
     pub security_headers: Option<Arc<SecurityHeaders>>,
+    /// None: everybody is let in.
+    pub auth: Option<Arc<Auth>>,
     /// Bytes of a request body on this route; none = the server's limit.
     pub max_body: Option<u64>,
     /// Whether connections may be upgraded, to WebSocket for one (reactor engine). Default true.
     pub upgrade: bool,
+}
+
+impl Route {
+    /// The parameter of a query that stays here, since a secret is in it.
+    pub fn kept_parameter(&self) -> Option<&str> {
+        let auth = self.auth.as_ref().filter(|auth| auth.strip_credentials);
+        auth?.secret_parameter()
+    }
 }
 
 /// Where a route leads.

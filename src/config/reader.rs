@@ -183,6 +183,11 @@ impl<'a> Item<'a> {
         matches!(self.value, DeValue::String(_))
     }
 
+    /// Whether this is a string with a variable in it.
+    pub(crate) fn has_variable(&self) -> bool {
+        matches!(self.value, DeValue::String(text) if text.contains("${"))
+    }
+
     /// Whether this is true or false, or may become that.
     pub(crate) fn is_boolean(&self) -> bool {
         match self.value {

@@ -112,6 +112,18 @@ impl Report {
         self.record(&self.warnings, place, message.into(), Some(hint.into()));
     }
 
+    /// Records what makes the configuration unusable, without the line that it is in: a secret may be in it.
+    pub(crate) fn problem_unseen(&self, place: Place, message: impl Into<String>, hint: &str) {
+        self.record(&self.problems, place, message.into(), Some(hint.to_owned()));
+        hide_last(&self.problems);
+    }
+
+    /// Records something odd that does no harm, without the line that it is in: a secret may be in it.
+    pub(crate) fn warning_unseen(&self, place: Place, message: impl Into<String>, hint: &str) {
+        self.record(&self.warnings, place, message.into(), Some(hint.to_owned()));
+        hide_last(&self.warnings);
+    }
+
     /// Names a place for use in the message of another: `line 7`, or the origin when it has no lines.
     pub(crate) fn name(&self, place: Place) -> String {
         let sources = self.sources.borrow();
@@ -157,6 +169,13 @@ impl Report {
     }
 }
 
+/// Takes the line out of what was recorded last. (When the list was full, that was something else, which can do without.)
+fn hide_last(list: &RefCell<Vec<Found>>) {
+    if let Some(last) = list.borrow_mut().last_mut() {
+        last.problem.source_line = None;
+    }
+}
+
 fn sorted(list: RefCell<Vec<Found>>) -> Vec<Problem> {
     let mut list = list.into_inner();
     list.sort_by_key(|found| found.order);
@@ -196,7 +215,8 @@ impl<'a> Spot<'a> {
         problem.line = Some(self.line);
         problem.column = Some(self.column);
         problem.width = self.width.max(1);
-        let (text, masked_from) = if inside_long_secret(self.before) {
+        let is_hidden = inside_long_secret(self.before) || inside_secret_table(self.before);
+        let (text, masked_from) = if is_hidden {
             ("…".to_owned(), Some(0))
         } else {
             masked(self.text)
@@ -236,13 +256,23 @@ fn masked(line: &str) -> (String, Option<usize>) {
     }
 }
 
-/// Byte position of the value behind a key that ends in `token`, `password` or `secret`.
+/// Tables whose values are secrets, by the last word of their names.
+const SECRET_TABLES: [&str; 3] = ["keys", "tokens", "users"];
+
+/// Byte position of the value behind a key that ends in `token`, `password` or `secret`, or of a whole table of secrets.
 fn secret_value(line: &str) -> Option<usize> {
     let lower = line.to_ascii_lowercase();
     let mut first = None;
-    for word in ["token", "password", "secret"] {
+    let words = ["token", "password", "secret"];
+    for word in words.into_iter().chain(SECRET_TABLES) {
         for (at, found) in lower.match_indices(word) {
-            let behind = lower.get(at + found.len()..).unwrap_or_default();
+            let mut behind = lower.get(at + found.len()..).unwrap_or_default();
+            if SECRET_TABLES.contains(&word) && behind.starts_with('.') {
+                behind = behind
+                    .find('=')
+                    .and_then(|at| behind.get(at..))
+                    .unwrap_or_default();
+            }
             let sign = behind.trim_start_matches(['"', '\'', ' ', '\t']);
             if sign.starts_with(['=', ':']) {
                 let space = sign.get(1..).unwrap_or_default();
@@ -253,6 +283,28 @@ fn secret_value(line: &str) -> Option<usize> {
         }
     }
     first
+}
+
+/// Whether the text before a line opens a table of secrets that may still be open: by its header, or by a brace.
+fn inside_secret_table(before: &str) -> bool {
+    const FAR: usize = 2_000;
+    let is_secret = |name: &str| {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        SECRET_TABLES.contains(&last.trim().trim_matches(['"', '\'']))
+    };
+    for line in before.lines().rev().take(FAR).map(str::trim) {
+        if let Some(header) = line.strip_prefix('[') {
+            return is_secret(header.split(']').next().unwrap_or_default());
+        }
+        let opened = line.rfind('{').and_then(|brace| line.get(..brace));
+        let is_open = line.rfind('{') > line.rfind('}');
+        let name = opened.and_then(|text| text.trim_end().strip_suffix('='));
+        let name = name.and_then(|text| text.rsplit([',', '{']).next());
+        if is_open && name.is_some_and(|name| is_secret(name.trim())) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the text before a line opens a multi-line string of a secret and does not close it.
@@ -310,6 +362,23 @@ mod tests {
             let shown = problem.source_line.clone().unwrap_or_default();
             assert!(!shown.contains("hunter2"), "{shown}");
             assert!(problem.width <= shown.chars().count(), "{problem}");
+        }
+        for before in [
+            "[route.auth.api_keys.keys]\n",
+            "[route.auth.basic.users]\n# x\nb = \"c\"\n",
+            "auth.bearer = { tokens = {\n",
+        ] {
+            let text = format!("{before}alice = \"hunter2\"\n");
+            let problem = one(&text, before.len()..before.len() + 5);
+            assert_eq!(problem.source_line.as_deref(), Some("…"), "{before}");
+        }
+        for line in [
+            "api_keys = { keys = { alice = \"hunter2\" } }",
+            "auth.api_keys.keys.alice = \"hunter2\"",
+            "basic.users.alice = \"hunter2\"",
+        ] {
+            let shown = one(line, 0..3).source_line.unwrap();
+            assert!(!shown.contains("hunter2"), "{shown}");
         }
         let text = "token = \"\"\"\nhunter2\n\"\"\"\nlisten = 1\n";
         assert_eq!(one(text, 12..13).source_line.as_deref(), Some("…"));

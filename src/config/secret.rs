@@ -42,7 +42,7 @@ impl Serialize for Secret {
 
 /// Not the text, but a number that is different for another one; and another one in every process, so that nobody can find
 /// the text by trying.
-pub(super) fn fingerprint(text: &str) -> u64 {
+pub(in crate::config) fn fingerprint(text: &str) -> u64 {
     static SALT: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     SALT.hash_one(text)
 }

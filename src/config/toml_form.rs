@@ -4,6 +4,7 @@
 
 mod access;
 mod action;
+mod auth;
 mod browser;
 mod route;
 mod tls;

@@ -86,7 +86,7 @@ mod tests {
                 ..Values::of(&head, &client)
             },
         });
-        let outbound = Outbound::prepare(&head, "/p", hop, false, change.as_ref());
+        let outbound = Outbound::prepare(&head, ("/p", "?q"), hop, false, change.as_ref());
         let text = String::from_utf8(outbound.head("backend:1").to_vec()).unwrap();
         assert!(text.ends_with("\r\n\r\n"));
         text.trim_end().split("\r\n").map(str::to_owned).collect()

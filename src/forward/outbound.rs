@@ -35,12 +35,12 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// The request that `head` asks for, with `path` in place of its path. With `upgrade`, a request that
+    /// The request that `head` asks for, with `path` and `query` in place of its own. With `upgrade`, a request that
     /// [`RequestHead::asks_for_upgrade`] does so toward the backend too, over a connection of its own. `change`: what the
     /// route does to its fields.
     pub fn prepare(
         head: &RequestHead,
-        path: &str,
+        (path, query): (&str, &str),
         hop: Hop<'_>,
         upgrade: bool,
         change: Option<&Change<'_>>,
@@ -50,13 +50,7 @@ impl Outbound {
         let mut out = Vec::with_capacity(
             head.target.as_str().len() + head.fields.size() + path.len() + ADDED,
         );
-        for part in [
-            head.method.as_str(),
-            " ",
-            path,
-            head.target.query(),
-            " HTTP/1.1\r\n",
-        ] {
+        for part in [head.method.as_str(), " ", path, query, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         let host_at = write_host(head, change, &mut out);
@@ -221,7 +215,7 @@ mod tests {
             request_id: "id",
         };
         let path = head.target.path().to_owned();
-        Outbound::prepare(&head, &path, hop, upgrade, None)
+        Outbound::prepare(&head, (&path, head.target.query()), hop, upgrade, None)
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Scripted {
             local_port: 80,
             request_id: "id",
         };
-        let outbound = Outbound::prepare(&head, "/", hop, request.upgrade, None);
+        let outbound = Outbound::prepare(&head, ("/", ""), hop, request.upgrade, None);
         let mut source = request.body.as_bytes();
         let mut body = RequestBody::new(&mut source, outbound.framing(), 1 << 20).at_hand(true);
         let mut leases = std::iter::repeat_with(|| lease(&self.upstream).unwrap());
@@ -527,7 +527,7 @@ fn nonsense_that_comes_before_the_request_is_out_is_not_waited_upon() {
         framing: Framing::Length(1 << 30),
         ..head
     };
-    let outbound = Outbound::prepare(&head, "/", hop, false, None);
+    let outbound = Outbound::prepare(&head, ("/", ""), hop, false, None);
     let mut source = io::repeat(b'x');
     let mut body = RequestBody::new(&mut source, outbound.framing(), u64::MAX);
     let mut leases = lease(&backend.upstream).into_iter();

@@ -47,6 +47,8 @@ pub struct AccessRecord<'a> {
     pub queued: Duration,
     /// `User-Agent` as it came, cut after 2 KiB.
     pub user_agent: Option<&'a [u8]>,
+    /// Who was let in, where the route asks for that.
+    pub user: Option<&'a str>,
     /// Host as the request named it; empty when it named none.
     pub host: &'a str,
 }
@@ -63,7 +65,7 @@ impl Display for AccessRecord<'_> {
         write!(
             formatter,
             "id={} client_ip={} method={} host={} target={} status={} cause={} bytes_in={} bytes_out={} route={} \
-             upstream={} backend={} attempts={} duration_ms={} first_byte_ms={} queued_ms={} user_agent={}",
+             upstream={} backend={} attempts={} duration_ms={} first_byte_ms={} queued_ms={} user_agent={} user={}",
             Word(Some(self.request_id)),
             self.client_ip,
             Word(Some(self.method)),
@@ -81,6 +83,7 @@ impl Display for AccessRecord<'_> {
             Millis(self.first_byte),
             Millis(Some(self.queued)),
             Text(self.user_agent),
+            Word(self.user),
         )
     }
 }
@@ -163,6 +166,7 @@ mod tests {
             first_byte: Some(Duration::from_micros(1100)),
             queued: Duration::from_micros(10),
             user_agent: Some(b"curl/8.5.0"),
+            user: Some("alice"),
             host: "example.com",
         }
     }
@@ -173,7 +177,7 @@ mod tests {
             example().to_string(),
             "id=0198c0de client_ip=192.0.2.7 method=GET host=\"example.com\" target=\"/x?y\" status=200 cause=- \
              bytes_in=0 bytes_out=23 route=default upstream=web backend=b1 attempts=1 duration_ms=1.234 \
-             first_byte_ms=1.100 queued_ms=0.010 user_agent=\"curl/8.5.0\""
+             first_byte_ms=1.100 queued_ms=0.010 user_agent=\"curl/8.5.0\" user=alice"
         );
     }
 
@@ -188,6 +192,7 @@ mod tests {
             attempts: 0,
             first_byte: None,
             user_agent: None,
+            user: None,
             host: "",
             ..example()
         };
@@ -195,7 +200,7 @@ mod tests {
             refused.to_string(),
             "id=0198c0de client_ip=192.0.2.7 method=GET host=\"\" target=\"/x?y\" status=404 cause=no_route \
              bytes_in=0 bytes_out=23 route=- upstream=- backend=- attempts=0 duration_ms=1.234 \
-             first_byte_ms=- queued_ms=0.010 user_agent=-"
+             first_byte_ms=- queued_ms=0.010 user_agent=- user=-"
         );
     }
 
@@ -205,6 +210,7 @@ mod tests {
             request_id: "x status=200",
             target: "/\" status=200 x=\"\r\n2026-01-01 [INFO] access: id=1",
             user_agent: Some(b"\xff\" y"),
+            user: Some("a user=b\n"),
             ..example()
         };
         let line = forged.to_string();
@@ -213,7 +219,10 @@ mod tests {
             line.contains("target=\"/\\\" status=200 x=\\\"\\r\\n2026-01-01 [INFO] access: id=1\""),
             "{line}"
         );
-        assert!(line.ends_with("user_agent=\"\\xff\\\" y\""), "{line}");
+        assert!(
+            line.ends_with("user_agent=\"\\xff\\\" y\" user=\"a user=b\\n\""),
+            "{line}"
+        );
     }
 
     #[test]

@@ -114,6 +114,7 @@ fn starting_twice_installs_once_and_is_no_error() {
         first_byte: None,
         queued: Duration::ZERO,
         user_agent: None,
+        user: None,
         host: "h",
     });
     first.reopen();

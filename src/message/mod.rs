@@ -7,4 +7,5 @@ pub mod forwarded;
 pub mod framing;
 pub mod head;
 pub mod path;
+pub mod query;
 pub mod target;

@@ -1,5 +1,7 @@
 //! tollgate's own answers: JSON, HTML or text, by what the client accepts. JSON when it does not care.
 
+use std::borrow::Cow;
+
 use http::Method;
 use serde_json::json;
 
@@ -7,6 +9,9 @@ use crate::error::Cause;
 use crate::message::fields::Fields;
 use crate::message::forwarded::PSEUDONYM;
 use crate::message::head::ResponseHead;
+
+/// The whole JSON body of a 401.
+const NOT_AUTHENTICATED: &str = "{\"message\": \"Not authenticated\"}";
 
 /// Seconds in `Retry-After`.
 const RETRY_AFTER: &str = "1";
@@ -20,6 +25,8 @@ pub struct Page<'a> {
     pub message: &'a str,
     /// With [`Cause::Method`], for `Allow` (RFC 9110 section 15.5.6); empty: all that are not refused everywhere.
     pub allow: &'a [Method],
+    /// Header fields beside the usual ones.
+    pub fields: &'a [(Cow<'static, str>, String)],
     /// So that a person can quote it and an operator find it.
     pub request_id: &'a str,
 }
@@ -55,6 +62,9 @@ pub fn refusal(page: Page<'_>, request: &Fields, close: bool) -> (ResponseHead, 
     }
     if page.cause == Cause::Method {
         head.fields.append("Allow", allowed(page.allow));
+    }
+    for (name, value) in page.fields {
+        head.fields.append(name, value);
     }
     (head, render(page, format))
 }
@@ -97,6 +107,8 @@ fn render(page: Page<'_>, format: Format) -> Vec<u8> {
     let status = cause.status();
     let phrase = cause.status_code().canonical_reason().unwrap_or_default();
     match format {
+        // Whoever is not let in is told nothing else.
+        Format::Json if cause == Cause::Unauthorized => NOT_AUTHENTICATED.into(),
         Format::Json => {
             let body = json!({ "message": message, "status": status, "cause": cause.code(), "request_id": request_id });
             format!("{body}\n").into_bytes()
@@ -157,6 +169,7 @@ mod tests {
             cause: Cause::NoRoute,
             message,
             allow: &[],
+            fields: &[],
             request_id: "id1",
         };
         let (head, body) = refusal(page, &fields, false);
@@ -199,6 +212,7 @@ mod tests {
             cause: Cause::Overloaded,
             message: "",
             allow: &[],
+            fields: &[],
             request_id: "",
         };
         let (head, _) = refusal(page, &Fields::new(), true);
@@ -216,6 +230,7 @@ mod tests {
                 cause: Cause::Method,
                 message: "",
                 allow,
+                fields: &[],
                 request_id: "",
             };
             let (head, _) = refusal(page, &Fields::new(), false);

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use crate::config::model::{PathMatch, Redirect, Route, Segment, Template, Values, Variable};
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
+use crate::message::query;
 
 use super::request::routed_path;
 
@@ -59,7 +60,12 @@ fn render(
     render: impl FnOnce(&Template, &Values<'_>) -> String,
 ) -> String {
     let path = &*routed_path(head);
+    let query = match route.kept_parameter() {
+        Some(name) => query::without(head.target.query(), name),
+        None => head.target.query().into(),
+    };
     let values = Values {
+        query: &query,
         route: &route.name,
         rest: rest(&route.path, path),
         parameters: &parameters(&route.path, path),

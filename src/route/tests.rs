@@ -26,6 +26,7 @@ fn route(name: &str, host: HostMatch, path: PathMatch) -> Route {
         headers: None,
         cors: None,
         security_headers: None,
+        auth: None,
         max_body: None,
         upgrade: true,
     }

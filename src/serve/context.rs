@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 
+use crate::admit::auth::Identity;
 use crate::clock::unix_millis;
 use crate::config::model::{Change, HeaderChanges, Values};
 use crate::drain::{Drain, FlightGuard, Label};
@@ -20,6 +21,7 @@ use crate::logging::access::{self, AccessRecord};
 use crate::message::fields::Fields;
 use crate::message::forwarded::{Client, Hop};
 use crate::message::head::RequestHead;
+use crate::message::query;
 use crate::respond::{self, Break, End};
 
 use super::snapshot::Snapshot;
@@ -35,6 +37,10 @@ pub(super) struct Context {
     pub(super) route: Option<Arc<str>>,
     /// What the route changes in heads.
     pub(super) headers: Option<Arc<HeaderChanges>>,
+    /// Who was let in.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// Instead of the query that came.
+    pub(super) own_query: Option<String>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) backend: Option<Arc<str>>,
     pub(super) attempts: Attempts,
@@ -51,7 +57,7 @@ pub(super) struct Context {
 /// Kept because the exchange is gone when the line is written.
 struct Request {
     method: Method,
-    /// The target, and behind it the host.
+    /// The target, without what is secret in it, and behind it the host.
     words: String,
     target_length: usize,
     user_agent: Option<Vec<u8>>,
@@ -60,8 +66,10 @@ struct Request {
 
 impl Request {
     /// What the access line needs, if one `is_recorded`; else what a drain message needs.
-    fn of(head: &RequestHead, client: IpAddr, is_recorded: bool) -> Request {
+    fn of(head: &RequestHead, client: IpAddr, snapshot: &Snapshot) -> Request {
+        let is_recorded = snapshot.config.log.access;
         let (target, host) = (head.target.as_str(), head.host());
+        let target = &*query::covered(target, &snapshot.secret_parameters);
         let mut words = String::with_capacity(target.len() + host.len());
         words.push_str(target);
         words.push_str(host);
@@ -113,14 +121,15 @@ impl Context {
             &snapshot.config.server.trusted_proxies,
         );
         client.listener = peer.listener;
-        let writes_access = snapshot.config.log.access;
         Context {
-            request: Arc::new(Request::of(head, client.ip, writes_access)),
+            request: Arc::new(Request::of(head, client.ip, snapshot)),
             request_id: client.request_id.clone().unwrap_or_else(new_request_id),
             client,
             close: false,
             route: None,
             headers: None,
+            identity: None,
+            own_query: None,
             upstream: None,
             backend: None,
             attempts: Attempts::new(),
@@ -136,7 +145,7 @@ impl Context {
                 bytes_out: 0,
                 first_byte: None,
             },
-            writes_access,
+            writes_access: snapshot.config.log.access,
         }
     }
 
@@ -165,9 +174,16 @@ impl Context {
         }
     }
 
+    /// The query for backends.
+    pub(super) fn query<'a>(&'a self, request: &'a RequestHead) -> &'a str {
+        let own = self.own_query.as_deref();
+        own.unwrap_or_else(|| request.target.query())
+    }
+
     /// What the route changes in heads, with what is known by now.
     pub(super) fn change<'a>(&'a self, request: &'a RequestHead) -> Option<Change<'a>> {
         let name = |name: &'a Option<Arc<str>>| name.as_deref().unwrap_or_default();
+        let identity = self.identity.as_deref();
         Some(Change {
             changes: self.headers.as_deref()?,
             values: Values {
@@ -175,6 +191,9 @@ impl Context {
                 route: name(&self.route),
                 upstream: name(&self.upstream),
                 backend: name(&self.backend),
+                query: self.query(request),
+                user: identity.map_or("", |identity| &identity.name),
+                claims: identity.map_or(&[], |identity| &identity.claims),
                 ..Values::of(request, &self.client)
             },
         })
@@ -268,6 +287,7 @@ impl Drop for Context {
             first_byte: self.outcome.first_byte,
             queued: self.queued,
             user_agent: self.request.user_agent.as_deref(),
+            user: self.identity.as_deref().map(|identity| &*identity.name),
         });
     }
 }

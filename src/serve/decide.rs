@@ -8,7 +8,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use crate::admit::{self, Refusal};
-use crate::config::model::{HeaderChanges, HealthKind, Mirror, Route};
+use crate::config::model::{HealthKind, Mirror, Route};
 use crate::drain::Phase;
 use crate::error::Cause;
 use crate::message::forwarded::Client;
@@ -16,22 +16,12 @@ use crate::message::head::RequestHead;
 use crate::route::{self, Destination, Found, Miss};
 
 use super::access;
-use super::gate;
+use super::decision::{Decision, Due, own_query};
+use super::gate::{self, Passed};
 use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
 use super::split;
 use super::trace::{Step, Trace};
-
-/// What is to become of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// Name of the route that was found, also when the request is refused after that.
-    pub route: Option<Arc<str>>,
-    /// What that route changes in heads.
-    pub headers: Option<Arc<HeaderChanges>>,
-    /// What happens now.
-    pub verdict: Verdict,
-}
 
 /// What happens now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,11 +65,7 @@ pub fn decide(
     trace: &mut impl Trace,
 ) -> Decision {
     match before_route(head, client, snapshot, phase, trace) {
-        Some(verdict) => Decision {
-            route: None,
-            headers: None,
-            verdict,
-        },
+        Some(verdict) => Decision::without_route(verdict),
         None => by_route(head, client, snapshot, now, trace),
     }
 }
@@ -144,28 +130,40 @@ fn by_route(
                     admit::no_such_method(admit::access::within(reach, methods))
                 }
             };
-            return Decision {
-                route: None,
-                headers: None,
-                verdict: Verdict::Refuse(refusal),
-            };
+            return Decision::without_route(Verdict::Refuse(refusal));
         }
     };
     let barred = access::by_route(found.route, &request, client, trace).err();
     let gate = snapshot.gates.get(found.index);
-    let stopped = barred.map(Verdict::Refuse);
-    let stopped = stopped.or_else(|| gate.and_then(|gate| gate::pass(gate, head, client, trace)));
-    let verdict = stopped
-        .or_else(|| own_answer(head, client, &found, trace))
-        .unwrap_or_else(
-            || match to_upstream(head, client, &found, snapshot, now, trace) {
-                Ok(plan) => Verdict::Forward(plan),
-                Err(refusal) => Verdict::Refuse(refusal),
-            },
-        );
+    let passed = match (barred, gate) {
+        (Some(refusal), _) => Err(Verdict::Refuse(refusal)),
+        (None, Some(gate)) => gate::pass(gate, head, client, trace),
+        (None, None) => Ok(Passed::Open),
+    };
+    let (passed, verdict) = match passed {
+        Err(verdict) => (Passed::Open, verdict),
+        Ok(passed) => {
+            let verdict = own_answer(head, client, &found, trace).unwrap_or_else(|| {
+                to_upstream(head, client, &found, snapshot, now, trace)
+                    .map_or_else(Verdict::Refuse, Verdict::Forward)
+            });
+            (passed, verdict)
+        }
+    };
+    let (identity, due) = match passed {
+        Passed::Open => (None, None),
+        Passed::Known(identity) => (Some(identity), None),
+        Passed::Pending(check) => {
+            let gate = found.index;
+            (None, Some(Due { gate, check }))
+        }
+    };
     Decision {
         route: Some(found.route.name.clone()),
         headers: found.route.headers.clone(),
+        identity,
+        due,
+        query: own_query(found.route, head),
         verdict,
     }
 }

@@ -5,9 +5,12 @@
 //! of requests.
 
 pub mod access;
+mod carry_out;
+mod checks;
 mod context;
 mod crew;
 pub mod decide;
+pub mod decision;
 mod errand;
 mod gate;
 mod hedge;
@@ -36,19 +39,20 @@ use crate::admit::Refusal;
 use crate::config::model::Engine;
 use crate::drain::{Drain, Phase};
 use crate::error::Cause;
-use crate::exchange::{BodyFault, Exchange, HeadFault, Intake, Sideline};
+use crate::exchange::{Exchange, HeadFault, Intake, Sideline};
 use crate::tunnel::Tunnels;
 use crate::upstream::fleet::Fleet;
 use crate::upstream::watch::Watch;
 
+use checks::{Check, Checks};
 use context::Context;
 use crew::{Crew, Reply};
-use decide::{Verdict, decide};
-use job::{Decided, Job};
+use decide::decide;
+use job::Job;
 use lobby::{Denied, Guest, Lobby};
 use mirror::Mirrors;
 use pass::Tools;
-use pool::{Pool, Rejected};
+use pool::Pool;
 use snapshot::Snapshot;
 use split::Diversions;
 use trace::NoTrace;
@@ -73,6 +77,8 @@ pub struct Corridor {
     crew: Crew,
     /// The same for answers that slow clients can hold up.
     pages: Crew,
+    /// Those who wait to be let in.
+    checks: Checks,
     tunnels: Arc<Tunnels>,
     mirrors: Arc<Mirrors>,
     drain: Drain,
@@ -126,6 +132,7 @@ impl Corridor {
             watcher: Mutex::new(thread),
             crew,
             pages,
+            checks: Checks::new(server.queue, server.queue_timeout),
             tunnels,
             mirrors,
             drain: drain.clone(),
@@ -166,6 +173,9 @@ impl Corridor {
         for job in self.pool.expire(now) {
             self.refuse_job(job);
         }
+        for check in self.checks.expire(now) {
+            self.refuse_busy(check.exchange, check.context);
+        }
         for job in self.lobby.expire(now) {
             self.refuse_guest(job, Denied::Late);
         }
@@ -183,6 +193,7 @@ impl Corridor {
         for job in self.lobby.close() {
             self.refuse_guest(job, Denied::Closed);
         }
+        self.checks.shut_down();
         self.pool.shut_down();
         self.watch.stop();
         if let Some(watcher) = self.watcher.lock().take() {
@@ -194,42 +205,13 @@ impl Corridor {
         self.mirrors.shut_down();
     }
 
-    /// Gives the exchange, complete since that moment, to the workers.
-    fn dispatch(
-        &self,
-        exchange: Box<dyn Exchange>,
-        context: Context,
-        decided: Decided,
-        since: Instant,
-    ) {
-        let job = Job::new(exchange, context, decided, since);
-        if let Err(Rejected(job)) = self.pool.submit(job, since) {
-            self.refuse_job(job);
-        }
-    }
-
-    fn gathered(
-        &self,
-        exchange: Box<dyn Exchange>,
-        mut context: Context,
-        decided: Decided,
-        result: Result<(), BodyFault>,
-    ) {
-        match result {
-            Ok(()) => self.dispatch(exchange, context, decided, Instant::now()),
-            Err(BodyFault::Left) => {
-                context.abandoned();
-                exchange.abandon();
-            }
-            Err(fault) => {
-                let refusal = pass::refusal(fault.into(), decided.plan.max_body);
-                self.reply(exchange, context, Reply::Refuse(refusal));
-            }
-        }
-    }
-
     fn refuse_job(&self, job: Box<Job>) {
         let (exchange, context) = job.into_parts();
+        self.refuse_busy(exchange, context);
+    }
+
+    /// One for whom nobody had the time.
+    fn refuse_busy(&self, exchange: Box<dyn Exchange>, context: Context) {
         let cause = if self.drain.is_draining() {
             Cause::Draining
         } else {
@@ -277,7 +259,7 @@ impl Intake for Corridor {
         } else {
             self.drain.phase()
         };
-        let decision = decide(
+        let mut decision = decide(
             exchange.head(),
             &context.client,
             &snapshot,
@@ -286,30 +268,22 @@ impl Intake for Corridor {
             &mut NoTrace,
         );
         context.close = self.drain.is_draining();
-        context.route = decision.route;
-        context.headers = decision.headers;
-        match decision.verdict {
-            Verdict::Refuse(refusal) => self.reply(exchange, context, Reply::Refuse(refusal)),
-            Verdict::Own(answer) => self.reply(exchange, context, Reply::Own(answer)),
-            Verdict::Health(kind) => {
-                let upstreams = snapshot.upstreams();
-                self.reply(exchange, context, Reply::Health { kind, upstreams });
-            }
-            Verdict::Forward(plan) if exchange.head().framing.has_body() => {
-                // The client's body may take its time: no worker waits for it.
-                let corridor = Weak::clone(&self.this);
-                let limit = plan.max_body;
-                let decided = Decided { plan, snapshot };
-                let then = move |exchange, result| match corridor.upgrade() {
-                    Some(corridor) => corridor.gathered(exchange, context, decided, result),
-                    None => Exchange::abandon(exchange),
-                };
-                exchange.gather(limit, Box::new(then));
-            }
-            Verdict::Forward(plan) => {
+        context.route = decision.route.take();
+        context.headers = decision.headers.take();
+        context.identity = decision.identity.take();
+        context.own_query = decision.query.take();
+        match decision.due {
+            None => {
                 let since = context.started();
-                self.dispatch(exchange, context, Decided { plan, snapshot }, since);
+                self.carry_out(exchange, context, decision.verdict, snapshot, since);
             }
+            Some(due) => self.look_closer(Check {
+                exchange,
+                context,
+                due,
+                verdict: decision.verdict,
+                snapshot,
+            }),
         }
     }
 

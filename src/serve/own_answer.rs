@@ -82,6 +82,7 @@ fn closed(
         cause: Cause::Maintenance,
         message: "",
         allow: &[],
+        fields: &[],
         request_id,
     };
     let (mut head, body) = respond::refusal(page, &exchange.head().fields, false);

@@ -92,8 +92,8 @@ fn prepare(job: &mut Job, tools: &Tools, now: Instant) -> Result<(), Refusal> {
     let place = upgrade::reserve(&*job.exchange, plan, &tools.tunnels)?;
     let (head, context) = (job.exchange.head(), &job.context);
     let change = context.change(head);
-    let (path, hop) = (&plan.path, context.hop());
-    let outbound = Outbound::prepare(head, path, hop, place.is_some(), change.as_ref());
+    let (asked, hop) = ((&*plan.path, context.query(head)), context.hop());
+    let outbound = Outbound::prepare(head, asked, hop, place.is_some(), change.as_ref());
     let client_ip = context.client.ip;
     group.upstream.record_request(now);
     job.errand = Some(Errand {
@@ -268,6 +268,7 @@ pub(super) fn refuse(exchange: Box<dyn Exchange>, mut context: Context, refusal:
         cause: refusal.cause,
         message: &refusal.message,
         allow: &refusal.allow,
+        fields: &refusal.fields,
         request_id: &context.request_id,
     };
     let is_tunnel = exchange.head().method == Method::CONNECT;

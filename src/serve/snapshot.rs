@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub gates: Vec<Gate>,
     /// In the order of the configuration.
     pub groups: Vec<Group>,
+    /// Parameters of a query whose values are nobody's business, on whichever route they come.
+    pub secret_parameters: Vec<String>,
 }
 
 /// An upstream and who picks from it.
@@ -110,7 +112,13 @@ impl Snapshot {
     }
 
     fn of(config: Arc<Config>, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
+        let auths = config.routes.iter().filter_map(|route| route.auth.as_ref());
+        let secret = auths.filter_map(|auth| auth.secret_parameter());
+        let mut secret_parameters: Vec<String> = secret.map(str::to_owned).collect();
+        secret_parameters.sort_unstable();
+        secret_parameters.dedup();
         Snapshot {
+            secret_parameters,
             gates,
             routes: RouteTable::new(&config.routes),
             config,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use http::Method;
 
+use super::decide::Verdict;
+use super::job::Decided;
 use super::trace::Recorder;
 use super::*;
 use crate::drain::Phase;

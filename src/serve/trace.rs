@@ -2,8 +2,10 @@
 //! tests pass a [`Recorder`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::admit::Refusal;
+use crate::admit::auth::{Fault, Identity};
 use crate::route::Miss;
 use crate::upstream::backend::Skip;
 
@@ -47,6 +49,8 @@ pub enum Step {
         /// Share of the requests.
         percent: u8,
     },
+    /// The route asked who it is.
+    Auth(Auth),
     /// The route is in maintenance.
     Maintenance {
         /// Who asks.
@@ -74,6 +78,19 @@ pub enum Step {
         /// Why it is not used.
         skip: Option<Skip>,
     },
+}
+
+/// What came of asking who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Let in.
+    Known(Arc<Identity>),
+    /// That scheme has to look closer, which takes time.
+    Pending(&'static str),
+    /// Not let in, by that scheme; without one: nothing came that any of them knows.
+    Refused(Option<&'static str>, Fault),
+    /// Not let in after a closer look, by that scheme.
+    Denied(&'static str),
 }
 
 /// Why a client goes to a side of a split.

@@ -13,6 +13,7 @@ mod support;
 mod accept; // connections: keep-alive, pipelining, clients that leave, running out of descriptors
 mod admit; // limits, the shape of refusals, overload
 mod allow_deny; // addresses, by listener and by route
+mod auth; // who is let in: API keys, bearer tokens, Basic; what backends and logs see of it
 mod balance; // who gets the next request, ejection, no backend
 mod breaker; // what ejects a backend and lets it in again; how far retries go
 mod changes; // what a route does to paths and header fields

@@ -1,12 +1,16 @@
 //! What a route does beside forwarding, in words: its own answers, and its changes of header fields.
 
-use crate::config::model::{FieldChanges, HeaderChanges, Template, Values};
+use crate::config::model::{FieldChanges, HeaderChanges, Piece, Template, Values, Variable};
 use crate::error::Cause;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
-use crate::serve::decide::{Decision, Verdict};
+use crate::message::query;
+use crate::serve::decide::Verdict;
+use crate::serve::decision::Decision;
 use crate::serve::own_answer::OwnAnswer;
 use crate::serve::snapshot::Snapshot;
+
+use super::auth;
 
 /// Values of fields with one of these in their name are nobody's business, wherever they are shown. (Where the configuration
 /// is described, no field's value is; here people want to know what becomes of variables.)
@@ -15,9 +19,10 @@ const SECRET: [&str; 7] = [
 ];
 
 /// What is answered, and whether that serves the client.
-pub(super) fn own_answer(answer: &OwnAnswer) -> (bool, String) {
+pub(super) fn own_answer(answer: &OwnAnswer, secret: &[String]) -> (bool, String) {
     match answer {
         OwnAnswer::Redirect { status, location } => {
+            let location = query::covered(location, secret);
             (true, format!("redirect: {} to {location}", status.as_u16()))
         }
         OwnAnswer::Fixed(fixed) => {
@@ -54,10 +59,15 @@ pub(super) fn header_changes(
         return Vec::new();
     };
     let mut lines = Vec::new();
+    let identity = decision.identity.as_deref();
+    let query = auth::query(decision, head, snapshot);
     let mut values = Values {
         // There is no such request, so it has no id.
         request_id: "{request_id}",
         route: decision.route.as_deref().unwrap_or_default(),
+        query: &query,
+        user: identity.map_or("", |identity| &identity.name),
+        claims: identity.map_or(&[], |identity| &identity.claims),
         ..Values::of(head, client)
     };
     if let Verdict::Forward(plan) = &decision.verdict {
@@ -92,7 +102,9 @@ fn describe(changes: &FieldChanges, way: &str, values: &Values<'_>, lines: &mut 
 
 fn field(way: &str, name: &str, template: &Template, values: &Values<'_>) -> String {
     let lower = name.to_ascii_lowercase();
-    if SECRET.iter().any(|secret| lower.contains(secret)) {
+    let is_secret = |name: &str| SECRET.iter().any(|secret| name.contains(secret));
+    let copies = |piece: &Piece| matches!(piece, Piece::Variable(Variable::Header(name)) if is_secret(&name.to_ascii_lowercase()));
+    if is_secret(&lower) || template.pieces().iter().any(copies) {
         return format!("{way}: {name} (its value is not shown)");
     }
     match template.field_value(values) {

@@ -139,6 +139,11 @@ fn check_host(value: &At<String>, report: &Report) -> Option<Template> {
     Some(template)
 }
 
+/// Whether tollgate itself may set this field toward backends on behalf of the configuration; why not is reported.
+pub(super) fn may_be_set(name: &str, place: Place, report: &Report) -> bool {
+    may_change(name, Verb::Set, Way::ToBackend, place, report)
+}
+
 fn may_change(name: &str, verb: Verb, way: Way, place: Place, report: &Report) -> bool {
     let Some((why, hint)) = refused(name, verb, way) else {
         return true;

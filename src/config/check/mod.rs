@@ -5,6 +5,7 @@
 mod access;
 mod action;
 mod address;
+mod auth;
 pub(crate) mod backend;
 mod balance;
 mod cors;

@@ -81,6 +81,7 @@ const OF_A_REQUEST: &[Variable] = &[
     Variable::Path,
     Variable::Query,
     Variable::Scheme,
+    Variable::User,
 ];
 const OF_AN_ANSWER: &[Variable] = &[
     Variable::ClientIp,
@@ -93,6 +94,7 @@ const OF_AN_ANSWER: &[Variable] = &[
     Variable::Path,
     Variable::Query,
     Variable::Scheme,
+    Variable::User,
 ];
 
 /// Parses the template that `what` holds. None: it is reported why not.
@@ -167,6 +169,11 @@ fn find(name: &str, scope: Scope<'_>) -> Result<Variable, (String, String)> {
         let message = format!("`{{{name}}}` names no header field");
         return Err((message, "write it as in `{header:User-Agent}`".to_owned()));
     }
+    if let Some(claim) = name.strip_prefix("claim:").filter(|name| !name.is_empty())
+        && scope.takes_headers()
+    {
+        return Ok(Variable::Claim(claim.to_owned()));
+    }
     let message = format!("`{{{name}}}` is not a variable here");
     if let Some(why) = scope.why_not(name) {
         return Err((message, why.to_owned()));
@@ -175,6 +182,7 @@ fn find(name: &str, scope: Scope<'_>) -> Result<Variable, (String, String)> {
     names.extend(scope.parameters().iter().map(|name| (*name).to_owned()));
     if scope.takes_headers() {
         names.push("header:NAME".to_owned());
+        names.push("claim:NAME".to_owned());
     }
     let names = names.iter().map(String::as_str);
     Err((message, suggest::hint(name, "the variables are", names)))

@@ -5,6 +5,7 @@
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::message::fields::is_value;
 use crate::message::forwarded::Client;
@@ -51,6 +52,10 @@ pub enum Variable {
     Rest,
     /// The path parameter of this name, as it came.
     Parameter(String),
+    /// `user`: who was let in; see `[route.auth]`.
+    User,
+    /// `claim:NAME`: what is known of who was let in under this name.
+    Claim(String),
     /// `header:NAME`: the first field of this name in the request.
     Header(String),
 }
@@ -70,6 +75,12 @@ pub struct Values<'a> {
     pub upstream: &'a str,
     /// Id of the backend.
     pub backend: &'a str,
+    /// The query with its `?`, without secrets that stay here.
+    pub query: &'a str,
+    /// Who was let in.
+    pub user: &'a str,
+    /// What else is known of who was let in: name and value.
+    pub claims: &'a [(Arc<str>, String)],
     /// What follows the matched part of the path.
     pub rest: &'a str,
     /// The path's parameters.
@@ -86,6 +97,9 @@ impl<'a> Values<'a> {
             route: "",
             upstream: "",
             backend: "",
+            query: head.target.query(),
+            user: "",
+            claims: &[],
             rest: "",
             parameters: &[],
         }
@@ -122,8 +136,14 @@ impl<'a> Values<'a> {
             Variable::Host => self.host(),
             Variable::Method => self.head.method.as_str(),
             Variable::Path => self.path(),
-            Variable::Query => self.head.target.query(),
+            Variable::Query => self.query,
             Variable::Scheme => self.client.scheme(&self.head.fields),
+            Variable::User => self.user,
+            Variable::Claim(name) => {
+                let mut claims = self.claims.iter();
+                let found = claims.find(|(other, _)| **other == **name);
+                found.map_or("", |(_, value)| value)
+            }
             Variable::Rest => self.rest,
             Variable::Parameter(name) => {
                 let mut parameters = self.parameters.iter();
@@ -265,6 +285,8 @@ impl fmt::Display for Variable {
             Variable::Query => "query",
             Variable::Scheme => "scheme",
             Variable::Rest => "rest",
+            Variable::User => "user",
+            Variable::Claim(name) => return write!(f, "claim:{name}"),
             Variable::Parameter(name) => name,
             Variable::Header(name) => return write!(f, "header:{name}"),
         })

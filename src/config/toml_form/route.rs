@@ -1,6 +1,6 @@
 //! `[[route]]` in the TOML form.
 
-use super::{access, action, browser};
+use super::{access, action, auth, browser};
 use crate::config::file::{ConditionsFile, MirrorFile, Pairs, RouteFile, SideFile, Written};
 use crate::config::reader::{Item, Table};
 use crate::config::report::At;
@@ -48,6 +48,7 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         cors: browser::cors(table),
         security_headers: browser::security_headers(table, "route.security_headers"),
         actions,
+        auth: auth::read(table),
         broken,
     }
 }

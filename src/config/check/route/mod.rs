@@ -10,7 +10,7 @@ mod split;
 use super::cors::check_cors;
 use super::engine::needs_reactor;
 use super::security_headers;
-use super::{access, action, address, check_name, check_unique, given, headers, rewrite};
+use super::{access, action, address, auth, check_name, check_unique, given, headers, rewrite};
 use crate::config::file::{ConfigFile, RouteFile};
 use crate::config::model::{
     Conditions, HostMatch, PathMatch, Route, RouteAccess, RouteTo, Server, Upstream,
@@ -45,6 +45,7 @@ pub(super) fn check_routes(
             headers: None,
             cors: None,
             security_headers: None,
+            auth: None,
             max_body: None,
             upgrade: true,
         }];
@@ -136,6 +137,8 @@ fn check_route(
     let cors = check_cors(file, conditions.as_ref(), report);
     let (own, servers) = (&file.security_headers, &server.security_headers);
     let security_headers = security_headers::check_route(own.as_ref(), servers.as_deref(), report);
+    let auth = auth::check_auth(file, report);
+    let headers = auth::applied(headers, auth.as_deref(), file, report);
     let asked = file.upgrade.clone().filter(|upgrade| upgrade.value);
     needs_reactor(report, server.engine, "`upgrade = true`", &asked);
     let mirror = check_mirror(file.mirror.as_ref(), to.as_ref(), upstreams, report);
@@ -157,6 +160,7 @@ fn check_route(
         headers,
         cors,
         security_headers,
+        auth,
         max_body: file.max_body.as_ref().map(|size| size.value),
         upgrade: given(&file.upgrade, true),
     })

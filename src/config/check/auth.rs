@@ -1,0 +1,269 @@
+//! `[route.auth]`: what credentials look like and where they come; and what that means for header fields.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{given, headers};
+use crate::config::file::{
+    ApiKeysFile, AuthFile, BearerFile, CredentialFile, Origin, RouteFile, Written,
+};
+use crate::config::model::{
+    ApiKeys, Auth, Bearer, CredentialFile as WatchedCredentials, HeaderChanges, KeyDigest,
+    NamedDigest, Piece, Template, Variable,
+};
+use crate::config::report::{At, Report};
+use crate::message::fields::{is_hop_by_hop, is_token};
+use crate::message::forwarded::{is_owned, is_same_variable};
+
+/// Shorter keys can be guessed.
+const SHORTEST_KEY: usize = 16;
+/// Longest name of a user or a key, in bytes: it goes into every line of the log.
+const LONGEST_NAME: usize = 128;
+const REALM: &str = "tollgate";
+const KEY_FIELD: &str = "X-API-Key";
+
+/// None: everybody is let in.
+pub(super) fn check_auth(file: &RouteFile, report: &Report) -> Option<Arc<Auth>> {
+    let file = file.auth.as_ref()?;
+    if file.broken {
+        return None;
+    }
+    let auth = Auth {
+        realm: check_realm(&file.realm, report),
+        strip_credentials: given(&file.strip_credentials, true),
+        user_header: file.user_header.as_ref().and_then(|name| {
+            headers::may_be_set(&name.value, name.place, report).then(|| name.value.clone())
+        }),
+        api_keys: file.api_keys.as_ref().map(|keys| check_keys(keys, report)),
+        bearer: file.bearer.as_ref().map(|file| check_bearer(file, report)),
+    };
+    if !has_scheme(file) {
+        report.problem_hint(
+            file.place,
+            "[route.auth] names no way to be let in",
+            "add `api_keys` or `bearer`, or leave `auth` out",
+        );
+    }
+    Some(Arc::new(auth))
+}
+
+/// Whether there is a way to be let in.
+fn has_scheme(file: &AuthFile) -> bool {
+    file.api_keys.is_some() || file.bearer.is_some()
+}
+
+fn check_realm(written: &Written<String>, report: &Report) -> String {
+    let Some(realm) = written else {
+        return REALM.to_owned();
+    };
+    let fits = |c: char| c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+    if !(1..=LONGEST_NAME).contains(&realm.value.len()) || !realm.value.chars().all(fits) {
+        report.problem_hint(
+            realm.place,
+            "`realm` cannot be used",
+            "1 to 128 letters, digits, blanks and signs, without quotes and backslashes",
+        );
+    }
+    realm.value.clone()
+}
+
+fn check_keys(file: &ApiKeysFile, report: &Report) -> ApiKeys {
+    let header = match (&file.header, &file.query) {
+        (Some(header), _) => {
+            check_field(header, report);
+            Some(header.value.clone())
+        }
+        (None, Some(_)) => None,
+        (None, None) => Some(KEY_FIELD.to_owned()),
+    };
+    if let Some(query) = &file.query
+        && (query.value.is_empty() || !query.value.bytes().all(is_unreserved))
+    {
+        report.problem_hint(
+            query.place,
+            "`query` cannot be the name of a parameter",
+            "use letters, digits, `-`, `.`, `_` and `~`, as in \"api_key\"",
+        );
+    }
+    if file.keys.is_empty() && file.file.is_none() {
+        report.problem_hint(
+            file.place,
+            "`api_keys` has no keys",
+            "add `keys = { NAME = \"sha256:…\" }` or `file`; `tollgate hash-key` prints such a value",
+        );
+    }
+    let mut keys = Digests::new("key", report);
+    ApiKeys {
+        header,
+        query: file.query.as_ref().map(|query| query.value.clone()),
+        keys: keys.check(&file.keys),
+        file: file.file.as_ref().map(|file| WatchedCredentials {
+            path: file.path.clone(),
+            entries: keys.check(&file.entries),
+        }),
+    }
+}
+
+fn check_bearer(file: &BearerFile, report: &Report) -> Bearer {
+    if file.tokens.is_empty() && file.file.is_none() {
+        report.problem_hint(
+            file.place,
+            "`bearer` has no tokens",
+            "add `tokens = { NAME = \"sha256:…\" }` or `file`; `tollgate hash-key` prints such a value",
+        );
+    }
+    let mut tokens = Digests::new("token", report);
+    Bearer {
+        tokens: tokens.check(&file.tokens),
+        file: file.file.as_ref().map(|file| WatchedCredentials {
+            path: file.path.clone(),
+            entries: tokens.check(&file.entries),
+        }),
+    }
+}
+
+/// Whether it stands for itself in a URL (RFC 3986 section 2.3).
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// A field that a key may come in.
+fn check_field(header: &At<String>, report: &Report) {
+    let name = &header.value;
+    let is_taken = ["host", "cookie", "authorization", "expect"]
+        .iter()
+        .any(|taken| is_same_variable(name, taken));
+    let hint = if is_same_variable(name, "authorization") {
+        "use `bearer` for `Authorization: Bearer …`, or another field"
+    } else {
+        "use a field of its own, such as \"X-API-Key\""
+    };
+    let is_free = !is_taken && !is_owned(name) && !is_hop_by_hop(&name.replace('_', "-"));
+    if !is_token(name.as_bytes()) || name.len() > 256 || !is_free {
+        let message = format!("`{}` cannot carry an API key", name.escape_debug());
+        report.problem_hint(header.place, message, hint);
+    }
+}
+
+/// The keys of one scheme, from wherever they come.
+pub(in crate::config) struct Digests<'a> {
+    kind: &'static str,
+    report: &'a Report,
+    /// By the begin of their digests.
+    seen: HashMap<u64, NamedDigest>,
+}
+
+impl<'a> Digests<'a> {
+    /// `kind`: what people call one.
+    pub(in crate::config) fn new(kind: &'static str, report: &'a Report) -> Digests<'a> {
+        Digests {
+            kind,
+            report,
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Those of `written` that can be used; what is wrong with the others is reported.
+    pub(in crate::config) fn check(&mut self, written: &[CredentialFile]) -> Vec<NamedDigest> {
+        let check = |entry: &CredentialFile| {
+            let name = check_name(entry, self.report)?;
+            let digest = self.digest(entry)?;
+            self.unique(NamedDigest { name, digest }, entry)
+        };
+        written.iter().filter_map(check).collect()
+    }
+
+    fn digest(&self, entry: &CredentialFile) -> Option<KeyDigest> {
+        let (kind, name, report) = (self.kind, &entry.name, self.report);
+        let text = std::str::from_utf8(entry.value.bytes()).unwrap_or_default();
+        if let Some(digits) = text.strip_prefix("sha256:") {
+            let digest = KeyDigest::parse(digits);
+            if digest.is_none() {
+                let message = format!("the {kind} of `{name}` is no SHA-256");
+                let hint =
+                    "write `sha256:` and 64 hexadecimal digits; `tollgate hash-key` prints that";
+                entry.problem(report, message, hint);
+            }
+            return digest;
+        }
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("the {kind} of `{name}` is empty, or no client can send it");
+            let hint = "use letters, digits and ASCII punctuation, without spaces";
+            entry.problem(report, message, hint);
+            return None;
+        }
+        if text.len() < SHORTEST_KEY {
+            let message = format!(
+                "the {kind} of `{name}` is shorter than {SHORTEST_KEY} characters: it can be guessed"
+            );
+            let hint = "`openssl rand -hex 24` makes a good one";
+            entry.warning(report, message, hint);
+        }
+        if matches!(entry.origin, Origin::Configuration(_)) {
+            let message = format!("the {kind} of `{name}` is written out in the configuration");
+            let hint =
+                "write its hash, which `tollgate hash-key` prints, or take it from `${VARIABLE}`";
+            entry.warning(report, message, hint);
+        }
+        Some(KeyDigest::of(text.as_bytes()))
+    }
+
+    /// One name may have several keys, while they are being changed; but one key has one name.
+    fn unique(&mut self, named: NamedDigest, entry: &CredentialFile) -> Option<NamedDigest> {
+        let known = self.seen.get(&named.digest.begin());
+        if let Some(first) = known.filter(|first| first.digest == named.digest) {
+            let (first, kind) = (&first.name, self.kind);
+            let message = format!("`{first}` and `{}` have the same {kind}", named.name);
+            entry.problem(self.report, message, "give each its own");
+            return None;
+        }
+        self.seen.insert(named.digest.begin(), named.clone());
+        Some(named)
+    }
+}
+
+/// Names go into logs and to backends.
+fn check_name(entry: &CredentialFile, report: &Report) -> Option<Arc<str>> {
+    let name = &entry.name;
+    let fits = (1..=LONGEST_NAME).contains(&name.len())
+        && !name.contains(|c: char| c.is_control() || c == ':');
+    if !fits {
+        let message = format!("\"{}\" cannot be a name", name.escape_debug());
+        let hint = "1 to 128 characters, without control characters and `:`";
+        entry.problem(report, message, hint);
+        return None;
+    }
+    Some(name.as_str().into())
+}
+
+/// `headers` with what `auth` does to requests: the fields that credentials come in stay behind, the one that tells who it is
+/// is written.
+pub(super) fn applied(
+    headers: Option<Arc<HeaderChanges>>,
+    auth: Option<&Auth>,
+    file: &RouteFile,
+    report: &Report,
+) -> Option<Arc<HeaderChanges>> {
+    let asks_backend = !super::action::is_own(file);
+    let Some(auth) = auth.filter(|_| asks_backend) else {
+        return headers;
+    };
+    let mut changes = headers.as_deref().cloned().unwrap_or_default();
+    if auth.strip_credentials {
+        let fields = auth.fields().map(str::to_owned);
+        changes.request.remove.extend(fields);
+    }
+    if let Some(name) = &auth.user_header {
+        let written = changes.request.set.iter().chain(&changes.request.add);
+        let is_there = written
+            .map(|(other, _)| other)
+            .any(|other| is_same_variable(name, other));
+        if is_there && let Some(file) = file.auth.as_ref().and_then(|a| a.user_header.as_ref()) {
+            let message = format!("`{name}` is set in [route.headers.request] too");
+            report.problem_hint(file.place, message, "keep one of them");
+        }
+        let user = Template::new(vec![Piece::Variable(Variable::User)]);
+        changes.request.set.push((name.clone(), user));
+    }
+    (changes != HeaderChanges::default()).then(|| Arc::new(changes))
+}

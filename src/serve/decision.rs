@@ -1,0 +1,83 @@
+//! What a decision is: a verdict, with what is known about the request beside it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::admit::auth::{Identity, Pending};
+use crate::config::model::{HeaderChanges, Route};
+use crate::message::forwarded::Client;
+use crate::message::head::RequestHead;
+use crate::message::query;
+
+use super::decide::Verdict;
+use super::gate;
+use super::snapshot::Snapshot;
+use super::trace::Trace;
+
+/// What is to become of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Name of the route that was found, also when the request is refused after that.
+    pub route: Option<Arc<str>>,
+    /// What that route changes in heads.
+    pub headers: Option<Arc<HeaderChanges>>,
+    /// Who was let in, if the route asks for that and knows it already.
+    pub identity: Option<Arc<Identity>>,
+    /// A check that has to be made before anything of the verdict is shown or done.
+    pub due: Option<Due>,
+    /// The query for backends and templates, where it is not the one that came: a secret stays here.
+    pub query: Option<String>,
+    /// What happens now.
+    pub verdict: Verdict,
+}
+
+impl Decision {
+    /// A verdict about a request of which nothing else is known.
+    pub(super) fn without_route(verdict: Verdict) -> Decision {
+        Decision {
+            route: None,
+            headers: None,
+            identity: None,
+            due: None,
+            query: None,
+            verdict,
+        }
+    }
+}
+
+/// A check that takes too long for the thread of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Index of the gate that makes it.
+    pub gate: usize,
+    /// Which one.
+    pub check: Pending,
+}
+
+/// The same decision after the check that is due, which is made here and now and takes its time.
+pub fn settle(
+    mut decision: Decision,
+    head: &RequestHead,
+    client: &Client,
+    snapshot: &Snapshot,
+    trace: &mut impl Trace,
+) -> Decision {
+    if let Some(due) = decision.due.take()
+        && let Some(gate) = snapshot.gates.get(due.gate)
+    {
+        match gate::judge(gate, due.check, head, client, trace) {
+            Ok(identity) => decision.identity = Some(identity),
+            Err(verdict) => decision.verdict = verdict,
+        }
+    }
+    decision
+}
+
+/// The query without the parameter that is for us alone; `None`: there is none.
+pub(super) fn own_query(route: &Route, head: &RequestHead) -> Option<String> {
+    let name = route.kept_parameter()?;
+    match query::without(head.target.query(), name) {
+        Cow::Borrowed(rest) if rest == head.target.query() => None,
+        rest => Some(rest.into_owned()),
+    }
+}
