@@ -159,6 +159,32 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Which entry of `listen` it came by.
     pub listener: usize,
+    /// What TLS has agreed on; none: the connection is plain.
+    pub tls: Option<Arc<Secured>>,
+}
+
+/// What is known of a connection once its TLS handshake is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secured {
+    /// Protocol version: `1.2` or `1.3`.
+    pub version: &'static str,
+    /// By its name in the IANA registry, such as `TLS13_AES_128_GCM_SHA256`; empty: unknown.
+    pub cipher_suite: &'static str,
+    /// The host that the client asked for (SNI, RFC 6066 section 3).
+    pub server_name: Option<Box<str>>,
+    /// Whether the keys come from an earlier session.
+    pub is_resumed: bool,
+    /// Who the client has proved to be.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// A client certificate that was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// As text (RFC 4514), visible ASCII only; none: it has none that could be passed on.
+    pub subject: Option<Box<str>>,
+    /// SHA-256 of the certificate, `AB:CD:…`.
+    pub fingerprint: Box<str>,
 }
 
 impl Peer {

@@ -11,9 +11,11 @@ mod tiny;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use crate::config::model::{Address, Engine, Listen, Server};
 use crate::exchange::Listener;
+use crate::tls::server::Terminator;
 
 pub use inherited::{InheritError, Inherited};
 
@@ -58,7 +60,8 @@ pub struct Opened {
     pub addresses: Vec<Address>,
 }
 
-/// Opens all of `listen` with the engine, limits and timeouts of `server`; what was `inherited` is open already.
+/// Opens all of `listen` with the engine, limits and timeouts of `server`; what was `inherited` is open already. The
+/// `terminator` has the certificates for those that speak TLS.
 ///
 /// # Errors
 /// When an address cannot be bound; and when the tiny_http engine would be exposed to a network that nobody called
@@ -66,10 +69,11 @@ pub struct Opened {
 pub fn open(
     listen: &[Listen],
     server: &Server,
+    terminator: Option<&Arc<Terminator>>,
     inherited: &mut Inherited,
 ) -> Result<Opened, BindError> {
     match server.engine {
-        Engine::Reactor => reactor::open(listen, server, inherited),
+        Engine::Reactor => reactor::open(listen, server, terminator, inherited),
         Engine::TinyHttp => open_tiny(listen, server, inherited),
     }
 }

@@ -128,7 +128,7 @@ impl Running {
         let terminator = server.tls.as_ref().map(Terminator::open).transpose()?;
         let terminator = terminator.map(Arc::new);
         // All sockets first: when one cannot be had, no thread was started in vain.
-        let traffic = accept::open(&server.listen, &server, &mut inherited)?;
+        let traffic = accept::open(&server.listen, &server, terminator.as_ref(), &mut inherited)?;
         let admin = config.admin.clone();
         let admin = admin.map(|admin| open_admin(admin, &config, &mut inherited));
         let admin = admin.transpose()?;
@@ -337,5 +337,5 @@ fn open_admin(
         listener_threads: 1,
         ..config.server.clone()
     };
-    Ok((admin, accept::open(&[listen], &server, inherited)?))
+    Ok((admin, accept::open(&[listen], &server, None, inherited)?))
 }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod escape;
 mod rotate;
+mod seldom;
 mod sink;
 
 use std::io;
@@ -19,6 +20,8 @@ use simplelog::{Config, ConfigBuilder, FormatItem, WriteLogger};
 use escape::Escaped;
 use rotate::{RotatingFile, Rotation};
 use sink::{Lines, Sink, Stderr};
+
+pub use seldom::Seldom;
 
 /// RFC 3339 in UTC. simplelog's own RFC 3339 prints nine digits or fewer as they fall; three line up and are enough.
 pub(crate) const TIME_FORMAT: &[FormatItem<'static>] = simplelog::format_description!(

@@ -75,6 +75,7 @@ fn events(is_body_ready: bool) -> Vec<String> {
             address,
             local: address,
             listener: 0,
+            tls: None,
         },
         events: Arc::clone(&events),
     };

@@ -20,11 +20,12 @@ use crate::balance::Wish;
 use crate::config::model::Mirror;
 use crate::error::Cause;
 use crate::forward::{self, Attempts, Client, Forwarded, Outbound, RequestBody};
+use crate::logging::Seldom;
 use crate::message::head::RequestHead;
 
 use super::context::Context;
 use super::decide::Plan;
-use super::seldom::Seldom;
+
 use super::snapshot::Snapshot;
 
 /// Copies that are under way at the same time.

@@ -20,7 +20,6 @@ mod mirror;
 pub mod own_answer;
 mod pass;
 mod pool;
-mod seldom;
 pub mod snapshot;
 mod split;
 mod sticky;

@@ -9,9 +9,9 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use crate::config::model::{self, Key, Side, Split};
+use crate::logging::Seldom;
 use crate::message::head::RequestHead;
 
-use super::seldom::Seldom;
 use super::snapshot::Snapshot;
 use super::trace::{Step, Trace, Why};
 

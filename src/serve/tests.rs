@@ -163,6 +163,7 @@ fn exchange(
         address,
         local: "127.0.0.1:80".parse().unwrap(),
         listener: 0,
+        tls: None,
     };
     (
         Box::new(MemoryExchange {

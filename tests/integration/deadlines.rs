@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::conn::BodyEnd;
 use crate::support::wire::Piece;
-use crate::support::{Backend, Client, Engine, Process, Proxy, SetOnDrop, dial, on_reactor};
+use crate::support::{
+    Backend, Client, Engine, Process, Proxy, SetOnDrop, dial, on_reactor_and_tls,
+};
 
-on_reactor!(
+on_reactor_and_tls!(
     a_head_that_stops_is_refused_and_logged,
     a_head_that_drips_is_refused,
     a_second_head_has_its_own_deadline,

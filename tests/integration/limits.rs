@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use crate::support::conn::BodyEnd;
 use crate::support::{Backend, Client, Engine, Gate, Proxy, Received};
-use crate::support::{dial, eventually, on_reactor};
+use crate::support::{dial, eventually, on_reactor_and_tls};
 
-on_reactor!(
+on_reactor_and_tls!(
     requests_on_one_connection_are_counted,
     idle_connections_make_room,
     busy_connections_do_not_make_room,

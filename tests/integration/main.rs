@@ -42,6 +42,8 @@ mod proxy_protocol; // who the client is, said by a load balancer in front
 mod scarce; // few descriptors, little memory, large bodies
 mod slow; // crowds of slow clients
 mod strict; // what it refuses and tiny_http lets pass
+mod tls; // TLS for clients: bodies, ends and cuts
+mod tls_handshake; // its handshakes: slow, broken, and those that are none
 mod unix; // Unix sockets on both sides
 mod upgrade; // WebSocket
 

@@ -2,9 +2,9 @@
 //! is an answer with a cause and an access line, and the connection ends with it.
 
 use crate::support::conn::BodyEnd;
-use crate::support::{Backend, Engine, Process, Proxy, on_reactor};
+use crate::support::{Backend, Engine, Process, Proxy, on_reactor_and_tls};
 
-on_reactor!(
+on_reactor_and_tls!(
     malformed_heads_are_answered,
     other_versions_are_answered,
     malformed_chunks_are_answered,

@@ -4,9 +4,11 @@ use rustix::process::Signal;
 use tollgate::app::Outcome;
 
 use crate::support::websocket::{self, ACCEPTED, BINARY, CLOSE, TEXT, handshake};
-use crate::support::{Backend, Client, Engine, Gate, Process, Proxy, eventually, on_reactor};
+use crate::support::{
+    Backend, Client, Engine, Gate, Process, Proxy, eventually, on_reactor_and_tls,
+};
 
-on_reactor!(
+on_reactor_and_tls!(
     the_handshake_passes,
     a_hundred_connections_echo,
     what_comes_with_the_handshake_is_not_lost,

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -14,9 +15,10 @@ use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use socket2::{SockFilter, SockRef, TcpKeepalive};
 
 use crate::accept::{Inherited, bind};
-use crate::config::model::{Address, Listen};
+use crate::config::model::{Address, Listen, ListenTls};
 use crate::exchange::Peer;
 use crate::socket::Socket;
+use crate::tls::server::Terminator;
 
 use super::handover::Succession;
 
@@ -55,10 +57,12 @@ pub(super) struct Acceptor {
 }
 
 /// What the connections of a listening socket have in common.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Door {
     /// Peers that are trusted send a PROXY protocol header.
     pub(super) has_preamble: bool,
+    /// Connections speak TLS, with the certificates from there.
+    pub(super) tls: Option<Arc<Terminator>>,
     /// Who comes after this process.
     pub(super) succession: Succession,
 }
@@ -74,7 +78,7 @@ enum Listening {
 
 /// The file of a Unix socket, removed with the last listener.
 #[derive(Debug, Clone)]
-struct PathFile(#[expect(dead_code, reason = "held")] std::sync::Arc<Unlink>);
+struct PathFile(#[expect(dead_code, reason = "held")] Arc<Unlink>);
 
 #[derive(Debug)]
 struct Unlink(PathBuf);
@@ -96,6 +100,7 @@ impl Acceptor {
         listener: usize,
         listen: &Listen,
         is_shared: bool,
+        terminator: Option<&Arc<Terminator>>,
         inherited: &mut Inherited,
     ) -> io::Result<Acceptor> {
         let (socket, is_passed) = match &listen.address {
@@ -115,7 +120,7 @@ impl Acceptor {
                 let is_passed = passed.is_some();
                 let socket = passed.map_or_else(|| bind::unix(path), Ok)?;
                 socket.set_nonblocking(true)?;
-                let file = || PathFile(std::sync::Arc::new(Unlink(path.clone())));
+                let file = || PathFile(Arc::new(Unlink(path.clone())));
                 let file = (!is_passed).then(file);
                 (Listening::Unix(socket, file), is_passed)
             }
@@ -139,6 +144,7 @@ impl Acceptor {
             listener,
             door: Door {
                 has_preamble: listen.proxy_protocol,
+                tls: terminator.filter(|_| listen.tls == ListenTls::Tls).cloned(),
                 succession,
             },
             is_ready: true,
@@ -157,7 +163,7 @@ impl Acceptor {
             address: self.address.clone(),
             local: self.local,
             listener: self.listener,
-            door: self.door,
+            door: self.door.clone(),
             is_ready: true,
         })
     }
@@ -223,6 +229,7 @@ impl Acceptor {
                     address: LOCAL_PEER,
                     local: LOCAL_PEER,
                     listener: self.listener,
+                    tls: None,
                 };
                 Accepted::Connection(Socket::Unix(socket.into()), peer)
             }
@@ -233,6 +240,7 @@ impl Acceptor {
                             address,
                             local: self.local,
                             listener: self.listener,
+                            tls: None,
                         };
                         Accepted::Connection(Socket::Tcp(socket.into()), peer)
                     }
@@ -263,7 +271,7 @@ mod tests {
             proxy_protocol: false,
             tls: ListenTls::Plain,
         };
-        Acceptor::open(0, &listen, is_shared, &mut Inherited::default()).unwrap()
+        Acceptor::open(0, &listen, is_shared, None, &mut Inherited::default()).unwrap()
     }
 
     #[test]

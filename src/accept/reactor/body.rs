@@ -201,9 +201,13 @@ impl Body {
         Ok(0)
     }
 
-    /// Receives: a body of known length straight into `buffer`, chunks into the link's input (then `None`).
+    /// Receives: a body of known length straight into `buffer`; chunks, and what comes over TLS, into the link's input (then
+    /// `None`).
     fn receive(&mut self, link: &Arc<Link>, buffer: &mut [u8]) -> Result<Option<usize>, BodyFault> {
-        if let Decoder::Length(left) = &mut self.decoder {
+        // Records do not end where a body ends: plaintext goes into the input, which the next request is read from.
+        if let Decoder::Length(left) = &mut self.decoder
+            && link.tls.is_none()
+        {
             let room = buffer
                 .len()
                 .min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -225,13 +229,18 @@ impl Body {
 
 /// Receives at least one byte. `waited` grows by the time that took, which is what the client's pace is measured by.
 fn wait_and_receive(
-    link: &Link,
+    link: &Arc<Link>,
     buffer: &mut [u8],
     waited: &mut u64,
     pace: Pace,
 ) -> Result<usize, BodyFault> {
     loop {
-        match link.receive(buffer) {
+        let received = if link.tls.is_some() {
+            link.hold().receive(buffer)
+        } else {
+            link.receive(buffer)
+        };
+        match received {
             Ok(0) => return Err(BodyFault::Left),
             Ok(count) => return Ok(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => (),

@@ -28,6 +28,11 @@ impl Budget {
         })
     }
 
+    /// Whether `bytes` are left. Somebody else may take them the next moment.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.left.load(Ordering::Relaxed) >= bytes
+    }
+
     /// An empty share, to be grown.
     pub(super) fn share(self: &Arc<Budget>) -> Share {
         Share {
@@ -50,6 +55,11 @@ impl Share {
             self.bytes += bytes;
         }
         taken.is_ok()
+    }
+
+    /// Takes what is missing up to `bytes`, or nothing where that many are not left.
+    pub(super) fn grow_to(&mut self, bytes: usize) {
+        let _ = self.grow(bytes.saturating_sub(self.bytes));
     }
 
     /// Gives back what is more than `bytes`.

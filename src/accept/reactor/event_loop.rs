@@ -17,28 +17,22 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::drain::{Drain, Phase};
-use crate::error::Cause;
-use crate::exchange::{HeadFault, Intake, Peer, Sideline};
-use crate::socket::Socket;
+use crate::exchange::{Intake, Sideline};
 
-use super::acceptor::{Accepted, Acceptor, Door};
+use super::acceptor::{Accepted, Acceptor};
+use super::crew::Crew;
 use super::expiry;
 use super::handover::Handover;
 use super::home::Home;
 use super::link::Link;
 use super::progress::{Fate, Progress};
 use super::readiness::Readiness;
-use super::rules::{Rules, TOO_MANY_FROM_ONE};
-use super::state::Stage;
+use super::rules::Rules;
 
 /// Events taken at a time.
 const EVENTS: usize = 1024;
 /// Connections accepted before those that are there get their turn.
 const ACCEPTS: usize = 128;
-/// Idle connections closed at a time to make room.
-const MAKE_ROOM: usize = 32;
-/// How long nothing is accepted after descriptors ran out.
-const STARVED: Duration = Duration::from_millis(100);
 /// The token of the call from outside; acceptors come first, then links.
 const CALL: Token = Token(usize::MAX);
 /// That of the sideline.
@@ -50,7 +44,7 @@ pub(super) struct Reactor {
     pub(super) acceptors: Vec<Acceptor>,
     pub(super) links: Slab<Arc<Link>>,
     pub(super) home: Arc<Home>,
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     pub(super) progress: Progress,
     sideline: Option<Arc<dyn Sideline>>,
     pub(super) drain: Drain,
@@ -59,14 +53,15 @@ pub(super) struct Reactor {
     /// The phase of the last sweep: idle connections are closed as soon as a drain begins.
     swept_in: Phase,
     /// Nothing is accepted before that moment; 0: accepting.
-    pause_until: u64,
-    has_warned: bool,
+    pub(super) pause_until: u64,
+    pub(super) has_warned: bool,
 }
 
 impl Reactor {
     pub(super) fn new(
         acceptors: Vec<Acceptor>,
         rules: Arc<Rules>,
+        crew: Option<Arc<Crew>>,
         intake: Arc<dyn Intake>,
         drain: Drain,
     ) -> io::Result<Reactor> {
@@ -97,7 +92,7 @@ impl Reactor {
             links: Slab::new(),
             home,
             rules,
-            progress: Progress::new(intake),
+            progress: Progress::new(intake, crew),
             sideline,
             drain,
             handover,
@@ -179,7 +174,7 @@ impl Reactor {
         self.look_at(&link, ready);
     }
 
-    fn look_at(&mut self, link: &Arc<Link>, ready: Readiness) {
+    pub(super) fn look_at(&mut self, link: &Arc<Link>, ready: Readiness) {
         let fate = self.progress.make(link, ready);
         self.settle(link, fate);
     }
@@ -220,9 +215,9 @@ impl Reactor {
             let Some(acceptor) = acceptor.filter(|acceptor| acceptor.is_ready) else {
                 return true;
             };
-            let door = acceptor.door;
+            let door = acceptor.door.clone();
             match acceptor.accept() {
-                Accepted::Connection(socket, peer) => self.admit(socket, peer, door),
+                Accepted::Connection(socket, peer) => self.admit(socket, peer, &door),
                 Accepted::Nobody => acceptor.is_ready = false,
                 Accepted::Gone => (),
                 Accepted::Starved(error) => {
@@ -234,67 +229,7 @@ impl Reactor {
         false
     }
 
-    /// No descriptors: idle connections give theirs, else accepting pauses.
-    fn starved(&mut self, error: rustix::io::Errno) {
-        if !std::mem::replace(&mut self.has_warned, true) {
-            log::warn!("cannot accept more connections: {error}; closing idle ones");
-        }
-        if self.make_room() == 0 {
-            self.pause_until = self.home.now() + u64::try_from(STARVED.as_millis()).unwrap_or(100);
-        }
-    }
-
-    /// Closes connections that wait for a further request. How many.
-    fn make_room(&mut self) -> usize {
-        let keys = expiry::longest_idle(&self.links, MAKE_ROOM);
-        for key in &keys {
-            if let Some(link) = self.links.get(*key).cloned() {
-                link.hold().cut(false);
-                self.look_at(&link, Readiness::default());
-            }
-        }
-        keys.len()
-    }
-
-    fn admit(&mut self, socket: Socket, peer: Peer, door: Door) {
-        let mut seat = self.rules.seats.take();
-        if self.rules.seats.is_over() {
-            self.make_room();
-        }
-        if self.rules.seats.is_flooded() {
-            return;
-        }
-        let is_trusted = self.rules.is_trusted(peer.ip());
-        // All that come over a Unix socket look like one address.
-        let is_counted = !is_trusted && matches!(socket, Socket::Tcp(_));
-        let refusal = if self.rules.seats.is_over() {
-            Some("There are too many connections (server.limits.connections).")
-        } else if is_counted && !seat.assign(peer.ip()) {
-            Some(TOO_MANY_FROM_ONE)
-        } else {
-            None
-        };
-        let stage = if door.has_preamble && is_trusted {
-            Stage::Preamble
-        } else {
-            Stage::Head
-        };
-        let (succession, home) = (door.succession, &self.home);
-        let link = Link::new(socket, peer, seat, stage, succession, home, &self.rules);
-        if let Err(error) = self.register(&link) {
-            return log::error!("a connection cannot be watched: {error}");
-        }
-        link.set_deadline(self.rules.timeouts.head);
-        if let Some(message) = refusal {
-            let fault = HeadFault {
-                cause: Cause::Overloaded,
-                message: message.into(),
-            };
-            self.progress.refuse(link.hold(), fault);
-        }
-    }
-
-    fn register(&mut self, link: &Arc<Link>) -> io::Result<()> {
+    pub(super) fn register(&mut self, link: &Arc<Link>) -> io::Result<()> {
         let entry = self.links.vacant_entry();
         let token = Token(self.acceptors.len() + entry.key());
         let socket = link.socket.as_fd().as_raw_fd();

@@ -8,6 +8,7 @@ use slab::Slab;
 use crate::error::Cause;
 use crate::exchange::{BodyFault, HeadFault};
 
+use super::handshake;
 use super::link::{GLANCE, Held, Link};
 use super::progress::{Fate, Progress, log_broken};
 use super::readiness::Readiness;
@@ -61,6 +62,11 @@ pub(super) fn expire(link: &Arc<Link>, progress: &Progress) -> Fate {
             log::info!("{client} takes its answer too slowly: {left} bytes are dropped");
             held.cut(true);
             Fate::Ended
+        }
+        Stage::Handshake(_) => {
+            let why = "it took too long (server.timeouts.handshake)";
+            handshake::failed(&held, &why);
+            progress.end(held)
         }
         Stage::Preamble | Stage::Head | Stage::Lingering => progress.end(held),
         Stage::Busy | Stage::Ended | Stage::GivenAway => {

@@ -113,7 +113,7 @@ impl Handover {
         match &state.stage {
             Stage::Preamble | Stage::Head if state.has_begun() || state.is_readable => true,
             Stage::Head if state.served > 0 => now < self.farewell_of(link),
-            Stage::Preamble | Stage::Head => now < times.farewell,
+            Stage::Preamble | Stage::Handshake(_) | Stage::Head => now < times.farewell,
             // The answer that is under way may have been begun before the drain: then the connection is kept.
             Stage::Body(_) | Stage::Busy | Stage::Delivering(..) => true,
             Stage::Lingering | Stage::Ended | Stage::GivenAway => false,
@@ -175,7 +175,12 @@ impl Reactor {
         let is_waiting = |link: &&Arc<Link>| {
             let state = link.peek();
             link.succession.is_arranged()
-                && state.is_some_and(|state| matches!(state.stage, Stage::Preamble | Stage::Head))
+                && state.is_some_and(|state| {
+                    matches!(
+                        state.stage,
+                        Stage::Preamble | Stage::Handshake(_) | Stage::Head
+                    )
+                })
         };
         let links = self.links.iter().map(|(_, link)| link);
         let waiting: Vec<Arc<Link>> = links.filter(is_waiting).map(Arc::clone).collect();

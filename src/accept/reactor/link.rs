@@ -18,7 +18,9 @@ use socket2::SockRef;
 
 use crate::exchange::Peer;
 use crate::socket::Socket;
+use crate::tls::server::Terminator;
 
+use super::acceptor::Door;
 use super::handover::Succession;
 use super::home::Home;
 use super::outbox::{Delivery, Outbox};
@@ -29,7 +31,7 @@ use super::state::{After, Stage, State};
 
 /// How long a connection that we close is kept to take in what the client still sends: a reset would destroy the answer on
 /// its way.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// How often a delivery is looked at: whether its client is too slow.
 pub(super) const GLANCE: Duration = Duration::from_secs(1);
@@ -42,6 +44,8 @@ pub(super) struct Link {
     pub(super) socket: Socket,
     pub(super) rules: Arc<Rules>,
     pub(super) home: Arc<Home>,
+    /// Speaks TLS, with the certificates from there.
+    pub(super) tls: Option<Arc<Terminator>>,
     /// Who takes the next connection from this client, if not this process.
     pub(super) succession: Succession,
     /// Its place among the reactor's links.
@@ -71,7 +75,7 @@ impl Link {
         peer: Peer,
         seat: Seat,
         stage: Stage,
-        succession: Succession,
+        door: &Door,
         home: &Arc<Home>,
         rules: &Arc<Rules>,
     ) -> Arc<Link> {
@@ -79,7 +83,8 @@ impl Link {
             socket,
             rules: Arc::clone(rules),
             home: Arc::clone(home),
-            succession,
+            tls: door.tls.clone(),
+            succession: door.succession,
             key: AtomicUsize::new(usize::MAX),
             is_gone: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -88,6 +93,7 @@ impl Link {
                 input: BytesMut::new(),
                 scanned: 0,
                 outbox: None,
+                session: None,
                 is_readable: false,
                 is_read_closed: false,
                 moved: 0,
@@ -192,16 +198,31 @@ impl Held<'_> {
 
     /// Leaves `parts` from byte `from` on to be sent later. False: no room for that.
     pub(super) fn keep(&mut self, parts: &[&[u8]], from: usize) -> bool {
+        if self.session.is_some() {
+            return self.keep_sealed(parts, from);
+        }
+        let mut outbox = self.take_outbox();
+        let is_kept = outbox.keep(parts, from);
+        self.put_outbox(outbox);
+        is_kept
+    }
+
+    /// The outbox, or a new one, to be given back.
+    pub(super) fn take_outbox(&mut self) -> Box<Outbox> {
         let link = self.link;
         let fresh = || Box::new(Outbox::new(link.rules.budget.share(), link.home.now()));
-        let mut outbox = self.outbox.take().unwrap_or_else(fresh);
-        let is_kept = outbox.keep(parts, from);
+        self.outbox.take().unwrap_or_else(fresh)
+    }
+
+    pub(super) fn put_outbox(&mut self, outbox: Box<Outbox>) {
         self.outbox = Some(outbox).filter(|outbox| !outbox.is_empty());
-        is_kept
     }
 
     /// Sends as much of `parts` as the socket takes, beginning at byte `from` of all of them together.
     pub(super) fn send(&mut self, parts: &[&[u8]], from: usize) -> io::Result<usize> {
+        if self.session.is_some() {
+            return self.send_sealed(parts, from);
+        }
         let mut skip = from;
         let mut slices = [IoSlice::new(&[]); MAX_PARTS];
         let mut count = 0;
@@ -234,6 +255,10 @@ impl Held<'_> {
     /// The exchange is over: the reactor has the connection again.
     pub(super) fn settle(&mut self, after: After) {
         self.served += 1;
+        if after == After::Close {
+            // Who has left already needs no word.
+            let _ = self.say_end();
+        }
         if self.outbox.is_some() {
             let label = Arc::new(Delivery(self.peer.ip()));
             let guard = self.link.home.drain.enter(label, Instant::now());
@@ -258,11 +283,7 @@ impl Held<'_> {
                     timeouts.keep_alive
                 });
             }
-            After::Close => {
-                let _ = self.link.socket.shutdown(Shutdown::Write);
-                self.stage = Stage::Lingering;
-                self.link.set_deadline(LINGER);
-            }
+            After::Close => self.linger(),
         }
         if self.is_readable || !self.input.is_empty() {
             self.link.home.revisit(self.link);

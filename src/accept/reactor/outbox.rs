@@ -6,15 +6,16 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 
 use crate::socket::Socket;
 
 use super::budget::{PER_ANSWER, Share};
 use super::pace::Pace;
+use super::session::Session;
 
 /// As much is kept in any case: at most 40 MiB for 10,000 connections.
-const SMALL: usize = 4 * 1024;
+pub(super) const SMALL: usize = 4 * 1024;
 
 /// Bytes on their way, in order.
 #[derive(Debug)]
@@ -56,14 +57,9 @@ impl Outbox {
     /// Keeps `parts` from byte `from` on. False: no room; nothing is kept then.
     pub(super) fn keep(&mut self, parts: &[&[u8]], from: usize) -> bool {
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        let more = total - from.min(total);
-        let fits = self.bytes.len() + more <= PER_ANSWER && self.share.grow(more);
-        // Refusals come from threads that must not wait, also when slow clients have used up the memory for all.
-        let is_small = self.bytes.len() + more <= SMALL;
-        if !fits && !is_small {
+        if !self.reserve(total - from.min(total)) {
             return false;
         }
-        self.bytes.reserve(more);
         let mut skip = from;
         for part in parts {
             self.bytes
@@ -71,6 +67,24 @@ impl Outbox {
             skip = skip.saturating_sub(part.len());
         }
         true
+    }
+
+    /// Makes room for `more` bytes. False: they must not be kept here.
+    pub(super) fn reserve(&mut self, more: usize) -> bool {
+        let fits = self.bytes.len() + more <= PER_ANSWER && self.share.grow(more);
+        // Refusals come from threads that must not wait, also when slow clients have used up the memory for all.
+        let is_small = self.bytes.len() + more <= SMALL;
+        if fits || is_small {
+            self.bytes.reserve(more);
+        }
+        fits || is_small
+    }
+
+    /// Takes all records that `session` has made: they cannot be made again. Whoever makes them sees to it that there are few,
+    /// or has made room.
+    pub(super) fn collect(&mut self, session: &mut Session) {
+        session.leave(&mut (&mut self.bytes).writer());
+        self.share.grow_to(self.bytes.len());
     }
 
     /// Sends what the socket takes. True: nothing is left.

@@ -1,6 +1,7 @@
 //! What a connection does next: called when something has come, when there is room to send, or when it was asked for.
 //!
-//! Runs on the reactor's thread and never waits. Deadlines are [`super::expiry`]'s.
+//! Runs on the reactor's thread and never waits. What comes before the first request is [`super::greeting`]'s, deadlines are
+//! [`super::expiry`]'s.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,16 +9,15 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
-use crate::error::Cause;
 use crate::exchange::{BodyFault, HeadFault, Intake};
 use crate::message::head::RequestHead;
 
+use super::crew::Crew;
 use super::exchange::{LinkExchange, Waiting};
+use super::handshake::Turn;
 use super::link::{Held, Link};
 use super::parse::{self, Parsed};
-use super::proxy_protocol::{self, Addresses, Preamble};
 use super::readiness::Readiness;
-use super::rules::TOO_MANY_FROM_ONE;
 use super::state::{After, Stage, State};
 
 /// Bytes received at a time.
@@ -36,14 +36,14 @@ pub(super) enum Fate {
 }
 
 /// What to do once the link is not held any more.
-enum Deed {
+pub(super) enum Deed {
     Take(Box<LinkExchange>),
     Refuse(Box<LinkExchange>, HeadFault),
     Finish(Box<Waiting>, Result<(), BodyFault>),
 }
 
 /// What comes of looking at a link that is held.
-enum Look {
+pub(super) enum Look {
     Do(Deed),
     /// There is more to look at.
     Again,
@@ -54,15 +54,18 @@ enum Look {
 
 /// Reads requests and hands them on.
 pub(super) struct Progress {
-    buffer: Box<[u8]>,
+    pub(super) buffer: Box<[u8]>,
     intake: Arc<dyn Intake>,
+    /// Where TLS is spoken.
+    pub(super) crew: Option<Arc<Crew>>,
 }
 
 impl Progress {
-    pub(super) fn new(intake: Arc<dyn Intake>) -> Progress {
+    pub(super) fn new(intake: Arc<dyn Intake>, crew: Option<Arc<Crew>>) -> Progress {
         Progress {
             buffer: vec![0; BUFFER].into_boxed_slice(),
             intake,
+            crew,
         }
     }
 
@@ -126,6 +129,10 @@ impl Progress {
     /// Forgets a link. A body that was waited for will not come.
     pub(super) fn end(&self, mut held: Held<'_>) -> Fate {
         held.link.clear_deadline();
+        if matches!(held.stage, Stage::Head) && held.outbox.is_none() {
+            // Nobody is owed an answer: the client may know that this is an end and no accident.
+            let _ = held.say_end();
+        }
         if let Stage::Body(waiting) = std::mem::replace(&mut held.stage, Stage::Ended) {
             drop(held);
             self.perform(Deed::Finish(waiting, Err(BodyFault::Left)));
@@ -139,6 +146,8 @@ impl Progress {
             Stage::Ended => Look::End,
             Stage::GivenAway => Look::Wait,
             Stage::Preamble => self.read_preamble(held),
+            Stage::Handshake(Turn::Crew) => Look::Wait,
+            Stage::Handshake(Turn::Client) => self.shake_hands(held),
             Stage::Head => self.read_head(held),
             Stage::Body(_) => self.read_body(held),
             Stage::Delivering(after, _) => {
@@ -150,12 +159,20 @@ impl Progress {
     }
 
     /// Receives into the buffer; `Err`: what to do instead.
-    fn receive(&mut self, held: &mut Held<'_>) -> Result<usize, Look> {
+    pub(super) fn receive(&mut self, held: &mut Held<'_>) -> Result<usize, Look> {
         if !held.is_readable {
             return Err(Look::Wait);
         }
-        match held.link.receive(&mut self.buffer) {
+        let is_raw = matches!(held.stage, Stage::Handshake(_) | Stage::Lingering);
+        let is_sealed = held.session.is_some() && !is_raw;
+        let received = if is_sealed {
+            held.receive(&mut self.buffer)
+        } else {
+            held.link.receive(&mut self.buffer)
+        };
+        match received {
             Ok(0) => Err(Look::End),
+            Ok(count) if is_sealed => Ok(count),
             Ok(count) => {
                 // Less than asked for: that was all, and what comes later is told anew. The end of the stream is told once.
                 held.is_readable = count == self.buffer.len() || held.is_read_closed;
@@ -166,30 +183,6 @@ impl Progress {
                 Err(Look::Wait)
             }
             Err(_) => Err(Look::End),
-        }
-    }
-
-    fn read_preamble(&mut self, held: &mut Held<'_>) -> Look {
-        let count = match self.receive(held) {
-            Ok(count) => count,
-            Err(look) => return look,
-        };
-        held.input
-            .extend_from_slice(self.buffer.get(..count).unwrap_or_default());
-        match proxy_protocol::parse(&held.input) {
-            Preamble::Incomplete => Look::Again,
-            Preamble::Bad => {
-                log::warn!("{} sent no PROXY protocol header", held.peer.ip());
-                Look::End
-            }
-            Preamble::Header { length, addresses } => {
-                held.input.advance(length);
-                held.stage = Stage::Head;
-                match addresses {
-                    Some(addresses) => introduce(held, addresses),
-                    None => Look::Again,
-                }
-            }
         }
     }
 
@@ -278,21 +271,6 @@ impl Progress {
     }
 }
 
-/// The client is somebody else than the peer, and counts as such.
-fn introduce(held: &mut Held<'_>, addresses: Addresses) -> Look {
-    held.peer.address = addresses.source;
-    held.peer.local = addresses.destination;
-    let client = held.peer.ip();
-    if held.link.rules.is_trusted(client) || held.seat.assign(client) {
-        return Look::Again;
-    }
-    let fault = HeadFault {
-        cause: Cause::Overloaded,
-        message: TOO_MANY_FROM_ONE.into(),
-    };
-    refuse(held, Box::new(RequestHead::unknown()), fault)
-}
-
 /// The access line of an answer that is delivered has been written: this is what tells that it did not arrive.
 pub(super) fn log_broken(held: &Held<'_>, error: &io::Error) {
     if let (Stage::Delivering(..), Some(outbox)) = (&held.stage, &held.outbox) {
@@ -313,7 +291,7 @@ fn begin(held: &mut Held<'_>, head: Box<RequestHead>) -> Look {
     Look::Do(Deed::Take(LinkExchange::new(held, head)))
 }
 
-fn refuse(held: &mut Held<'_>, head: Box<RequestHead>, fault: HeadFault) -> Look {
+pub(super) fn refuse(held: &mut Held<'_>, head: Box<RequestHead>, fault: HeadFault) -> Look {
     Look::Do(Deed::Refuse(LinkExchange::broken(held, head), fault))
 }
 

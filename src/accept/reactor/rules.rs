@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use crate::config::model::{ClientTimeouts, Limits, Server};
 
 use super::budget::{self, Budget};
+use super::handshake::Tally;
 use super::seats::Seats;
 
 /// Looking at deadlines is cheap, but not for nothing.
@@ -31,6 +32,9 @@ pub(super) struct Rules {
     pub(super) budget: Arc<Budget>,
     /// How long a drain leaves connections open that wait for a request, where another process takes the next ones.
     pub(super) farewell: Duration,
+    /// Clients may have to show certificates, which are judged with public-key operations.
+    pub(super) asks_for_certificates: bool,
+    pub(super) handshakes: Tally,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -43,6 +47,11 @@ impl Rules {
             seats: Seats::new(connections, server.limits.connections_per_client),
             budget: Budget::new(budget::FOR_ALL),
             farewell: LONGEST_FAREWELL.min(server.drain_timeout / 2),
+            asks_for_certificates: server
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.client_auth.is_some()),
+            handshakes: Tally::default(),
             trusted_proxies: server.trusted_proxies.clone(),
         })
     }
@@ -64,6 +73,7 @@ impl Rules {
     pub(super) fn sweep(&self) -> Duration {
         let timeouts = &self.timeouts;
         let shortest = [
+            timeouts.handshake,
             timeouts.head,
             timeouts.body_idle,
             timeouts.keep_alive,

@@ -53,7 +53,12 @@ impl Seats {
 
     /// Whether far more are connected than allowed: too many to be told so.
     pub(super) fn is_flooded(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) > self.most + self.most / 4 + 16
+        self.taken.load(Ordering::Relaxed) > self.all()
+    }
+
+    /// How many are ever connected, those included who are told that they are too many.
+    pub(super) fn all(&self) -> usize {
+        self.most + self.most / 4 + 16
     }
 
     #[cfg(test)]

@@ -6,8 +6,10 @@ use crate::drain::FlightGuard;
 use crate::exchange::Peer;
 
 use super::exchange::Waiting;
+use super::handshake::Turn;
 use super::outbox::Outbox;
 use super::seats::Seat;
+use super::session::Session;
 
 /// Behind the link's lock.
 pub(super) struct State {
@@ -19,6 +21,9 @@ pub(super) struct State {
     pub(super) scanned: usize,
     /// Written and not sent yet.
     pub(super) outbox: Option<Box<Outbox>>,
+    /// The keys, once the handshake has begun; none: a plain connection. The outbox has records then, and the input what came
+    /// before the end of the handshake, else plaintext.
+    pub(super) session: Option<Box<Session>>,
     /// There may be something to receive: readiness is told once.
     pub(super) is_readable: bool,
     /// The client has ended its sending side, or both.
@@ -35,6 +40,8 @@ pub(super) struct State {
 pub(super) enum Stage {
     /// The reactor reads a PROXY protocol header.
     Preamble,
+    /// Reactor and crew agree on keys with the client.
+    Handshake(Turn),
     /// The reactor waits for a request, or reads its head.
     Head,
     /// The reactor reads a small body.

@@ -120,6 +120,7 @@ impl Connections {
                     address: peer,
                     local: self.local,
                     listener: self.listener,
+                    tls: None,
                 };
                 let keeper: Arc<dyn Keeper> = Arc::<Connections>::clone(self);
                 self.intake

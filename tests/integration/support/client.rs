@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::wire::{Broken, Framing, Head, Piece, Wire};
-use super::{patience, pattern};
+use super::{patience, pattern, secure};
 
 /// One connection to the proxy.
 #[derive(Debug)]
@@ -51,6 +51,11 @@ impl Client {
 
     /// On a connection that is there already; `dial` makes unusual ones.
     pub fn over(stream: TcpStream) -> Client {
+        Client::plain(secure::wrapped_where_known(stream))
+    }
+
+    /// The same without TLS, whatever the proxy speaks there.
+    pub fn plain(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(patience())).unwrap();
         stream.set_write_timeout(Some(patience())).unwrap();
         // A Unix socket has no such option.

@@ -12,8 +12,14 @@ use super::{Client, patience};
 /// Over a Unix socket. What `Client` asks of a `TcpStream` a Unix socket can do too.
 #[track_caller]
 pub fn unix(path: &Path) -> Client {
+    Client::over(unix_stream(path))
+}
+
+/// The same without a client.
+#[track_caller]
+pub fn unix_stream(path: &Path) -> TcpStream {
     let stream = UnixStream::connect(path).expect("the proxy listens");
-    Client::over(TcpStream::from(OwnedFd::from(stream)))
+    TcpStream::from(OwnedFd::from(stream))
 }
 
 /// From this address of the loopback network, all of which belongs to this machine.

@@ -5,6 +5,8 @@
 pub enum Engine {
     /// Our own: readiness instead of threads.
     Reactor,
+    /// The same, and its clients speak TLS.
+    ReactorTls,
     /// tiny_http accepts and parses.
     TinyHttp,
 }
@@ -13,7 +15,7 @@ impl Engine {
     /// What `server.engine` calls it.
     pub fn name(self) -> &'static str {
         match self {
-            Engine::Reactor => "reactor",
+            Engine::Reactor | Engine::ReactorTls => "reactor",
             Engine::TinyHttp => "tiny_http",
         }
     }
@@ -56,3 +58,22 @@ macro_rules! on_reactor {
     };
 }
 pub(crate) use on_reactor;
+
+/// The same, and once more over TLS: for what a client can do and see at the level of HTTP.
+macro_rules! on_reactor_and_tls {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn reactor() {
+                    super::$name($crate::support::Engine::Reactor);
+                }
+                #[test]
+                fn tls() {
+                    super::$name($crate::support::Engine::ReactorTls);
+                }
+            }
+        )+
+    };
+}
+pub(crate) use on_reactor_and_tls;

@@ -19,6 +19,7 @@ pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod secure;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub use backend::Backend;
 pub use client::{Client, Received, Response};
 pub use conn::Conn;
 pub use engine::Engine;
-pub(crate) use engine::{on_each_engine, on_reactor};
+pub(crate) use engine::{on_each_engine, on_reactor, on_reactor_and_tls};
 pub use eventually::{SetOnDrop, eventually, patience};
 pub use gate::Gate;
 pub use nginx::Nginx;

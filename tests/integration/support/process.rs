@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, Response, get};
 use super::eventually::{eventually, eventually_some};
-use super::names;
+use super::{names, secure};
 
 /// A running program. Dropping it kills it.
 pub struct Process {
@@ -88,7 +88,12 @@ impl Process {
     /// Waits until it says where clients connect.
     #[track_caller]
     pub fn traffic(&self) -> SocketAddr {
-        address_in(&self.line_with("listening on http://"))
+        let line = self.line_with("listening on http");
+        let address = address_in(&line);
+        if line.contains("https://") {
+            secure::note(address);
+        }
+        address
     }
 
     /// Waits until it says where the admin listener is.
@@ -168,6 +173,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let lines = self.lines();
+        let secure = lines.iter().filter(|line| line.contains(" on https://"));
+        secure.for_each(|line| secure::forget(address_in(line)));
         let _ = self.child.kill();
         let _ = self.child.wait();
         for reader in self.readers.drain(..) {
@@ -290,7 +298,7 @@ fn collect(from: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) ->
 /// The address in a line such as `tollgate: listening on http://127.0.0.1:8080`.
 #[track_caller]
 pub fn address_in(line: &str) -> SocketAddr {
-    let (_, rest) = line.split_once("http://").expect("a URL");
+    let (_, rest) = line.split_once("://").expect("a URL");
     let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
     let address = &rest[..end.unwrap_or(rest.len())];
     address

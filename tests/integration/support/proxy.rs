@@ -8,7 +8,7 @@ use tollgate::config;
 use tollgate::config::model::Address;
 
 use super::client::{Client, Response, get};
-use super::{Backend, Engine};
+use super::{Backend, Engine, secure};
 
 /// A running proxy. Dropping it shuts it down, which joins its threads; a panic of one of them is raised again there.
 pub struct Proxy {
@@ -16,7 +16,11 @@ pub struct Proxy {
     admin: SocketAddr,
     /// What a reload reads.
     file: Arc<Mutex<String>>,
+    secure: Vec<SocketAddr>,
 }
+
+/// A value for `listen`.
+pub const SECURE: &str = "{ address = \"127.0.0.1:0\", tls = \"self-signed\" }";
 
 /// A configuration in the making.
 #[derive(Debug, Clone)]
@@ -34,7 +38,10 @@ impl Proxy {
     pub fn to<'a>(engine: Engine, backends: impl IntoIterator<Item = &'a Backend>) -> Setup {
         let setup = Setup {
             engine,
-            listen: "\"127.0.0.1:0\"".into(),
+            listen: match engine {
+                Engine::ReactorTls => SECURE.into(),
+                Engine::Reactor | Engine::TinyHttp => "\"127.0.0.1:0\"".into(),
+            },
             server: String::new(),
             admin: String::new(),
             upstreams: Vec::new(),
@@ -109,6 +116,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        self.secure.iter().copied().for_each(secure::forget);
         let Some(running) = self.running.take() else {
             return;
         };
@@ -233,10 +241,20 @@ impl Setup {
         };
         let running = Running::start_with(loaded.config, options)?;
         let admin = running.admin().expect("an admin listener");
+        let secure = secure_addresses(&running);
+        secure.iter().copied().for_each(secure::note);
         Ok(Proxy {
             running: Some(running),
             admin,
             file,
+            secure,
         })
     }
+}
+
+/// Where it speaks TLS.
+fn secure_addresses(running: &Running) -> Vec<SocketAddr> {
+    let both = running.traffic().iter().zip(running.urls());
+    let secure = both.filter(|(_, url)| url.starts_with("https"));
+    secure.filter_map(|(address, _)| address.ip()).collect()
 }

@@ -9,7 +9,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Counts what happens, and lets somebody tell of it every 10 s at most.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub struct Seldom {
     state: Mutex<State>,
 }
 
@@ -21,7 +21,7 @@ struct State {
 
 impl Seldom {
     /// Counts one more, at `now`. How many there were since it was told of last, this one included, when it is time to tell.
-    pub(super) fn count(&self, now: Instant) -> Option<u64> {
+    pub fn count(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         state.untold += 1;
         let is_time = state
