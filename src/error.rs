@@ -46,6 +46,8 @@ pub enum Cause {
     Version,
     /// The method is not allowed.
     Method,
+    /// A page of another site may not do this.
+    CorsRefused,
     /// The request body is larger than allowed.
     BodyTooBig,
     /// The request-target is longer than allowed.
@@ -62,7 +64,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 24] = [
+    pub const ALL: [Cause; 25] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -81,6 +83,7 @@ impl Cause {
         Cause::BadRequest,
         Cause::Version,
         Cause::Method,
+        Cause::CorsRefused,
         Cause::BodyTooBig,
         Cause::TargetTooLong,
         Cause::HeadTooBig,
@@ -151,6 +154,7 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("bad_request", 400, "http_request_error", "The request is malformed."),
     Row("version", 505, "http_request_error", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
     Row("method", 405, "http_request_denied", "This method is not allowed here."),
+    Row("cors_refused", 403, "http_request_denied", "Pages of this origin may not do this here."),
     Row("body_too_big", 413, "http_request_denied", "The request body is too large."),
     Row("target_too_long", 414, "http_request_denied", "The request-target is too long."),
     Row("head_too_big", 431, "http_request_denied", "The request head is too large."),

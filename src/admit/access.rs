@@ -39,6 +39,12 @@ pub fn check_method(methods: &[Method], head: &RequestHead) -> Result<(), Refusa
     }
 }
 
+/// Whether this is a CORS preflight that asks about one of `methods`: then it goes on, as far as who answers it.
+pub fn asks_about(methods: &[Method], head: &RequestHead) -> bool {
+    let asked = head.asked_method();
+    asked.is_some_and(|asked| methods.iter().any(|method| method.as_str() == asked))
+}
+
 /// Of the methods that routes would take, those that `methods` lets as far as them; all if that is empty.
 pub fn within(methods: &[Method], of_routes: Vec<Method>) -> Vec<Method> {
     let reaches = |method: &Method| methods.is_empty() || methods.contains(method);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::config::model::Route;
+use crate::config::model::{Cors, Route};
 
 use super::auth::Guard;
 
@@ -13,6 +13,8 @@ use super::auth::Guard;
 pub struct Gate {
     /// Who it is; none: it does not matter.
     pub guard: Option<Arc<Guard>>,
+    /// What pages of other sites may do.
+    pub cors: Option<Arc<Cors>>,
 }
 
 impl Gate {
@@ -21,6 +23,7 @@ impl Gate {
         let guard = route.auth.as_deref().map(Guard::new);
         Gate {
             guard: guard.map(Arc::new),
+            cors: route.cors.clone(),
         }
     }
 
@@ -32,6 +35,7 @@ impl Gate {
             } else {
                 Gate::new(after).guard
             },
+            cors: after.cors.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod cors;
 pub mod gate;
 
 use std::borrow::Cow;

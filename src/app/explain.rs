@@ -72,7 +72,8 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
     let (mut trace, now) = (Recorder::default(), Instant::now());
     let decision = decide(&head, &client, &snapshot, Phase::Serving, now, &mut trace);
     let decision = auth::settled(decision, &head, &client, &snapshot, &mut trace);
-    let changes = actions::header_changes(&decision, &head, &client, &snapshot);
+    let mut changes = actions::header_changes(&decision, &head, &client, &snapshot);
+    changes.extend(actions::to_browsers(&decision, &head, &client, &snapshot));
     let (is_served, verdict) = describe_verdict(&decision, &snapshot, &head);
     Ok(Explanation {
         steps: words
@@ -176,6 +177,13 @@ fn describe(step: &Step) -> String {
             name,
             miss: Some(miss),
         } => format!("route {name}: {}", describe_miss(miss)),
+        Step::Origin {
+            origin,
+            is_listed,
+            is_preflight,
+        } => actions::describe_origin(origin, *is_listed, *is_preflight),
+        Step::WithoutTls { is_spared: true } => "without TLS: this path is spared".into(),
+        Step::WithoutTls { is_spared: false } => "without TLS: sent to https".into(),
         Step::Side { upstream, why } => match why {
             Why::Weight(key) => format!("split: {upstream}, by weight and {key}"),
             Why::Chosen(key) => format!("split: {upstream}, chosen by {key}"),

@@ -90,9 +90,14 @@ impl Fields {
 
     /// Removes every field of this name.
     pub fn remove(&mut self, name: &str) {
+        self.remove_where(|other| other.eq_ignore_ascii_case(name));
+    }
+
+    /// Removes every field whose name is one of those that are not wanted.
+    pub fn remove_where(&mut self, is_unwanted: impl Fn(&str) -> bool) {
         let bytes = &self.bytes;
         self.spans
-            .retain(|span| !raw_name(bytes, *span).eq_ignore_ascii_case(name.as_bytes()));
+            .retain(|span| !is_unwanted(name_of(bytes, *span)));
     }
 
     /// All fields in order.

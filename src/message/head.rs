@@ -67,6 +67,21 @@ impl RequestHead {
         })
     }
 
+    /// The origin of the page that sent it (RFC 6454 section 7), if there is one value and no more.
+    pub fn origin(&self) -> Option<&str> {
+        let mut origins = self.fields.all("origin");
+        let origin = origins.next().filter(|_| origins.next().is_none())?;
+        std::str::from_utf8(origin).ok()
+    }
+
+    /// The method that a browser asks about, where this is a CORS preflight (Fetch standard section 3.3.2).
+    pub fn asked_method(&self) -> Option<&str> {
+        if self.method != Method::OPTIONS || !self.fields.contains("origin") {
+            return None;
+        }
+        self.fields.get_str("access-control-request-method")
+    }
+
     /// Whether repeating the request does no more than doing it once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
         matches!(

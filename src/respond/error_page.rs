@@ -51,6 +51,9 @@ pub fn refusal(page: Page<'_>, request: &Fields, close: bool) -> (ResponseHead, 
     head.fields.append("Content-Type", kind);
     head.fields.append("Cache-Control", "no-store");
     head.fields.append("X-Content-Type-Options", "nosniff");
+    if format == Format::Html {
+        head.fields.append("Content-Security-Policy", POLICY);
+    }
     let status = format!(
         "{PSEUDONYM}; error={}; details=\"{}\"",
         page.cause.proxy_status(),
@@ -122,22 +125,30 @@ fn render(page: Page<'_>, format: Format) -> Vec<u8> {
     }
 }
 
+/// The style of our pages, as it stands between its tags.
+const STYLE: &str = "\n\
+    :root { color-scheme: light dark; }\n\
+    body { font: 1rem/1.5 system-ui, sans-serif; color: #1c2733; background: #f5f6f8; margin: 0; }\n\
+    main { max-width: 34rem; margin: 18vh auto 0; padding: 0 1.5rem; }\n\
+    h1 { font-size: 1.6rem; margin: 0 0 .5rem; }\n\
+    p, code { overflow-wrap: anywhere; }\n\
+    p { margin: 0 0 1.5rem; }\n\
+    small { color: #5b6875; }\ncode { font-size: .95em; }\n\
+    @media (prefers-color-scheme: dark) { body { color: #dfe5ec; background: #12171d; } small { color: #97a3b0; } }\n";
+
+/// All that our pages need, which is that style: it is named by its digest (CSP level 3, section 2.3.1), so that the page looks the
+/// same whatever policy a site has for its own.
+const POLICY: &str = "default-src 'none'; style-src 'sha256-XM06NLijdejgQAswqOPMctWZpWZfcaGnEihn53HCAqM='; \
+    base-uri 'none'; form-action 'none'";
+
 fn html(status: u16, phrase: &str, message: &str, code: &str, request_id: &str) -> String {
     let (message, request_id) = (escape(message), escape(request_id));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{status} {phrase}</title>\n<style>\n\
-         :root {{ color-scheme: light dark; }}\n\
-         body {{ font: 1rem/1.5 system-ui, sans-serif; color: #1c2733; background: #f5f6f8; margin: 0; }}\n\
-         main {{ max-width: 34rem; margin: 18vh auto 0; padding: 0 1.5rem; }}\n\
-         h1 {{ font-size: 1.6rem; margin: 0 0 .5rem; }}\n\
-         p, code {{ overflow-wrap: anywhere; }}\n\
-         p {{ margin: 0 0 1.5rem; }}\n\
-         small {{ color: #5b6875; }}\ncode {{ font-size: .95em; }}\n\
-         @media (prefers-color-scheme: dark) {{ body {{ color: #dfe5ec; background: #12171d; }} small {{ color: #97a3b0; }} }}\n\
-         </style>\n</head>\n<body>\n<main>\n<h1>{status} {phrase}</h1>\n<p>{message}</p>\n\
-         <small>Cause <code>{code}</code> · Request id <code>{request_id}</code></small>\n</main>\n</body>\n</html>\n"
+         <title>{status} {phrase}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{status} {phrase}</h1>\n\
+         <p>{message}</p>\n<small>Cause <code>{code}</code> · Request id <code>{request_id}</code></small>\n</main>\n\
+         </body>\n</html>\n"
     )
 }
 
@@ -159,6 +170,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
 
     fn page(accept: &str, message: &str) -> (ResponseHead, String) {
         let mut fields = Fields::new();
@@ -221,6 +233,19 @@ mod tests {
             head.fields.get_str("proxy-status"),
             Some("tollgate; error=connection_limit_reached; details=\"overloaded\"")
         );
+    }
+
+    #[test]
+    fn our_pages_keep_their_style_under_their_policy() {
+        let (head, body) = page("text/html", "");
+        let style = body.split("<style>").nth(1).unwrap();
+        let style = style.split("</style>").next().unwrap();
+        let digest = ring::digest::digest(&ring::digest::SHA256, style.as_bytes());
+        let digest = base64::engine::general_purpose::STANDARD.encode(digest);
+        let policy = head.fields.get_str("content-security-policy").unwrap();
+        assert!(policy.contains(&format!("'sha256-{digest}'")), "{digest}");
+        let (head, _) = page("application/json", "");
+        assert!(!head.fields.contains("content-security-policy"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Framing is the engine's. Whatever goes wrong between the first and the last byte cuts the answer; nothing here can turn
 //! half a body into a clean end.
 
+mod browser;
 mod error_page;
 mod headers;
 
@@ -13,6 +14,7 @@ use std::time::Instant;
 use crate::exchange::{Exchange, ResponseWriter};
 use crate::message::head::{Answer, BodyLength, ResponseHead};
 
+pub use browser::{answer_preflight, protect, share};
 pub use error_page::{Page, refusal};
 pub use headers::{change, decorate};
 

@@ -45,30 +45,70 @@ impl Miss<'_> {
     }
 }
 
+/// Whether a route would take the request that a preflight is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    No,
+    /// It depends on cookies, which a preflight does not carry.
+    Perhaps,
+    Yes,
+}
+
+/// Whether `route` would take the request that the preflight `request` asks about, for the method `asked`. Fields that it announces
+/// count as if they had the right value.
+pub(super) fn fit(route: &Route, request: &Request<'_>, asked: &str) -> Fit {
+    let methods = &route.conditions.methods;
+    if !methods.is_empty() && !methods.iter().any(|method| method.as_str() == asked) {
+        return Fit::No;
+    }
+    let announced = "access-control-request-headers";
+    match miss_but(route, request, |wanted| {
+        request.head().fields.has_member(announced, wanted)
+    }) {
+        None | Some(Miss::Method) => Fit::Yes,
+        Some(Miss::Cookie(_)) => Fit::Perhaps,
+        Some(_) => Fit::No,
+    }
+}
+
 /// What `route` has against a request; `None`: it matches.
 pub(super) fn miss<'a>(route: &'a Route, request: &Request<'_>) -> Option<Miss<'a>> {
+    miss_but(route, request, |_| false)
+}
+
+/// The same, where the values of some fields do not matter.
+fn miss_but<'a>(
+    route: &'a Route,
+    request: &Request<'_>,
+    is_given: impl Fn(&str) -> bool,
+) -> Option<Miss<'a>> {
     if !host_matches(&route.host, request.host()) {
         return Some(Miss::Host);
     }
     if !path_matches(&route.path, request.path()) {
         return Some(Miss::Path);
     }
-    condition_miss(&route.conditions, request)
+    condition_miss(&route.conditions, request, is_given)
 }
 
 /// Whether all of `conditions` hold.
 pub(super) fn conditions_hold(conditions: &Conditions, request: &Request<'_>) -> bool {
-    condition_miss(conditions, request).is_none()
+    condition_miss(conditions, request, |_| false).is_none()
 }
 
-fn condition_miss<'a>(conditions: &'a Conditions, request: &Request<'_>) -> Option<Miss<'a>> {
+/// `is_given`: whether a field of this name counts as if it had the right value.
+fn condition_miss<'a>(
+    conditions: &'a Conditions,
+    request: &Request<'_>,
+    is_given: impl Fn(&str) -> bool,
+) -> Option<Miss<'a>> {
     if !is_within(&conditions.client_ip, request.client_ip()) {
         return Some(Miss::ClientIp);
     }
     let head = request.head();
     let miss = first_miss(&conditions.headers, |wanted| {
         let mut values = head.fields.all(&wanted.name);
-        values.any(|value| is_like(&wanted.value, value))
+        values.any(|value| is_like(&wanted.value, value)) || is_given(&wanted.name)
     })
     .map(Miss::Header)
     .or_else(|| {

@@ -6,6 +6,7 @@
 //! knows what is behind a route.
 
 mod matcher;
+mod preflight;
 mod request;
 mod rewrite;
 mod rules;
@@ -78,7 +79,8 @@ impl RouteTable {
         }
     }
 
-    /// The best route for this request. `tried` hears of every route that was looked at, best first, with the first condition
+    /// The best route for this request; for a CORS preflight that is the one of the request that it asks about, where that has
+    /// `cors`. `tried` hears of every route that was looked at, best first, with the first condition
     /// that failed.
     ///
     /// # Errors
@@ -88,6 +90,10 @@ impl RouteTable {
         request: &'a Request<'_>,
         mut tried: impl FnMut(&Route, Option<&Miss<'_>>),
     ) -> Result<Found<'a>, NotFound> {
+        if let Some(found) = self.asked_about(request) {
+            tried(found.route, None);
+            return Ok(found);
+        }
         let mut methods = Vec::new();
         for (index, route) in self
             .order
@@ -97,13 +103,7 @@ impl RouteTable {
             let miss = matcher::miss(route, request);
             tried(route, miss.as_ref());
             match miss {
-                None => {
-                    return Ok(Found {
-                        route,
-                        index,
-                        to: destination(route, request.path()),
-                    });
-                }
+                None => return Ok(found(route, index, request)),
                 Some(Miss::Method) => methods.extend_from_slice(&route.conditions.methods),
                 Some(_) => (),
             }
@@ -111,6 +111,21 @@ impl RouteTable {
         methods.sort_unstable_by(|one: &Method, other| one.as_str().cmp(other.as_str()));
         methods.dedup();
         Err(NotFound { methods })
+    }
+
+    /// The route that answers a CORS preflight; none: it is no preflight, or nobody here answers it.
+    fn asked_about<'a>(&'a self, request: &'a Request<'_>) -> Option<Found<'a>> {
+        let asked = request.head().asked_method()?;
+        let index = preflight::find(&self.order, &self.routes, request, asked)?;
+        Some(found(self.routes.get(index)?, index, request))
+    }
+}
+
+fn found<'a>(route: &'a Route, index: usize, request: &'a Request<'_>) -> Found<'a> {
+    Found {
+        route,
+        index,
+        to: destination(route, request.path()),
     }
 }
 

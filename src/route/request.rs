@@ -49,7 +49,8 @@ impl<'a> Request<'a> {
         &self.path
     }
 
-    pub(super) fn head(&self) -> &'a RequestHead {
+    /// Its head.
+    pub fn head(&self) -> &'a RequestHead {
         self.head
     }
 

@@ -91,7 +91,11 @@ pub(super) fn by_server(
 ) -> Result<(), Refusal> {
     let server = &config.server.access;
     if !server.methods.is_empty() {
-        let checked = access::check_method(&server.methods, head);
+        let checked = if access::asks_about(&server.methods, head) {
+            Ok(())
+        } else {
+            access::check_method(&server.methods, head)
+        };
         trace.step(|| {
             Step::Access(Access::Method {
                 method: head.method.clone(),
@@ -118,17 +122,27 @@ pub(super) fn by_server(
 /// # Errors
 /// When it does not.
 pub(super) fn by_route(
+    config: &Config,
     route: &Route,
     request: &route::Request<'_>,
     client: &Client,
     trace: &mut impl Trace,
 ) -> Result<(), Refusal> {
+    let answers_preflights = route.cors.is_some();
+    if !answers_preflights {
+        // A preflight has come further than its own method gets.
+        access::check_method(&config.server.access.methods, request.head())?;
+    }
     if let Some(lists) = &route.access.lists {
         by_address(lists, None, client, trace)?;
     }
     let Some(rules) = &route.access.rules else {
         return Ok(());
     };
+    if answers_preflights && request.head().asked_method().is_some() {
+        // What rules look at does not come with a preflight; they are for the request that it is about.
+        return Ok(());
+    }
     let checked = route::check_rules(rules, request);
     trace.step(|| {
         let broken = checked.map_err(|broken| match broken {

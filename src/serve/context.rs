@@ -24,6 +24,7 @@ use crate::message::head::RequestHead;
 use crate::message::query;
 use crate::respond::{self, Break, End};
 
+use super::browser::Browser;
 use super::snapshot::Snapshot;
 
 /// Longest part of a target in a drain message.
@@ -41,6 +42,8 @@ pub(super) struct Context {
     pub(super) identity: Option<Arc<Identity>>,
     /// Instead of the query that came.
     pub(super) own_query: Option<String>,
+    /// What answers say to browsers.
+    pub(super) browser: Browser,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) backend: Option<Arc<str>>,
     pub(super) attempts: Attempts,
@@ -130,6 +133,7 @@ impl Context {
             headers: None,
             identity: None,
             own_query: None,
+            browser: Browser::of_server(&snapshot.config),
             upstream: None,
             backend: None,
             attempts: Attempts::new(),
@@ -199,8 +203,21 @@ impl Context {
         })
     }
 
-    /// Adds to an answer what every answer gets, `X-Backend-Server` when there is something to show, and what the route wants.
+    /// Adds to an answer what every answer gets, `X-Backend-Server` when there is something to show, what browsers are told, and
+    /// what the route wants.
     pub(super) fn decorate(&self, request: &RequestHead, fields: &mut Fields, shown: Option<&str>) {
+        self.browser.protect(request, &self.client, fields);
+        self.decorate_switch(request, fields, shown);
+        self.browser.share(request, fields);
+    }
+
+    /// The same for an answer that ends HTTP on its connection: what is for documents is not for that.
+    pub(super) fn decorate_switch(
+        &self,
+        request: &RequestHead,
+        fields: &mut Fields,
+        shown: Option<&str>,
+    ) {
         respond::decorate(fields, &self.request_id, shown);
         if let Some(change) = self.change(request) {
             respond::change(fields, &change);

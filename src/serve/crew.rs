@@ -138,7 +138,7 @@ pub(super) fn answer(exchange: Box<dyn Exchange>, mut context: Context, reply: R
             head.close = context.close;
             head.fields.append("Content-Type", "application/json");
             head.fields.append("Cache-Control", "no-store");
-            respond::decorate(&mut head.fields, &context.request_id, None);
+            context.decorate(exchange.head(), &mut head.fields, None);
             let end = respond::send_own(exchange, &head, format!("{body}\n").as_bytes());
             context.finish(status.as_u16(), None, &end);
         }

@@ -16,6 +16,7 @@ use crate::message::head::RequestHead;
 use crate::route::{self, Destination, Found, Miss};
 
 use super::access;
+use super::browser::{self, Browser};
 use super::decision::{Decision, Due, own_query};
 use super::gate::{self, Passed};
 use super::own_answer::OwnAnswer;
@@ -101,9 +102,12 @@ fn before_route(
     let health = server
         .health_paths
         .iter()
-        .find(|health| health.path == path)?;
-    trace.step(|| Step::HealthPath(path.to_owned()));
-    Some(Verdict::Health(health.kind))
+        .find(|health| health.path == path);
+    if let Some(health) = health {
+        trace.step(|| Step::HealthPath(path.to_owned()));
+        return Some(Verdict::Health(health.kind));
+    }
+    browser::to_https(head, client, &snapshot.config, trace)
 }
 
 fn by_route(
@@ -133,7 +137,7 @@ fn by_route(
             return Decision::without_route(Verdict::Refuse(refusal));
         }
     };
-    let barred = access::by_route(found.route, &request, client, trace).err();
+    let barred = access::by_route(&snapshot.config, found.route, &request, client, trace).err();
     let gate = snapshot.gates.get(found.index);
     let passed = match (barred, gate) {
         (Some(refusal), _) => Err(Verdict::Refuse(refusal)),
@@ -164,6 +168,7 @@ fn by_route(
         identity,
         due,
         query: own_query(found.route, head),
+        browser: Some(Browser::of_route(found.route, &snapshot.config)),
         verdict,
     }
 }

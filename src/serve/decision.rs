@@ -9,6 +9,7 @@ use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::message::query;
 
+use super::browser::Browser;
 use super::decide::Verdict;
 use super::gate;
 use super::snapshot::Snapshot;
@@ -27,6 +28,8 @@ pub struct Decision {
     pub due: Option<Due>,
     /// The query for backends and templates, where it is not the one that came: a secret stays here.
     pub query: Option<String>,
+    /// What its answers say to browsers; none: what all answers do.
+    pub browser: Option<Browser>,
     /// What happens now.
     pub verdict: Verdict,
 }
@@ -40,6 +43,7 @@ impl Decision {
             identity: None,
             due: None,
             query: None,
+            browser: None,
             verdict,
         }
     }

@@ -18,6 +18,7 @@ use crate::error::Cause;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 
+use super::browser;
 use super::decide::Verdict;
 use super::trace::{Auth, Step, Trace};
 
@@ -41,6 +42,10 @@ pub(super) fn pass(
     client: &Client,
     trace: &mut impl Trace,
 ) -> Result<Passed, Verdict> {
+    let cors = gate.cors.as_ref();
+    if let Some(verdict) = cors.and_then(|cors| browser::ask(cors, head, client, trace)) {
+        return Err(verdict);
+    }
     let Some(guard) = &gate.guard else {
         return Ok(Passed::Open);
     };

@@ -5,6 +5,7 @@
 //! of requests.
 
 pub mod access;
+pub mod browser;
 mod carry_out;
 mod checks;
 mod context;
@@ -271,6 +272,9 @@ impl Intake for Corridor {
         context.headers = decision.headers.take();
         context.identity = decision.identity.take();
         context.own_query = decision.query.take();
+        if let Some(browser) = decision.browser.take() {
+            context.browser = browser;
+        }
         match decision.due {
             None => {
                 let since = context.started();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::model::{FixedAnswer, Maintenance};
+use crate::config::model::{Cors, FixedAnswer, Maintenance};
 use crate::error::Cause;
 use crate::exchange::Exchange;
 use crate::message::head::ResponseHead;
@@ -24,6 +24,8 @@ pub enum OwnAnswer {
         /// the request asks for.
         location: String,
     },
+    /// A page of another site may do what it asks for.
+    Preflight(Arc<Cors>),
     /// Known beforehand.
     Fixed(Arc<FixedAnswer>),
     /// The route is in maintenance, and the client is none of the exceptions.
@@ -34,7 +36,7 @@ impl OwnAnswer {
     /// Bytes of a body that was configured; our own texts are small.
     pub(super) fn configured_length(&self) -> usize {
         match self {
-            OwnAnswer::Redirect { .. } => 0,
+            OwnAnswer::Redirect { .. } | OwnAnswer::Preflight(_) => 0,
             OwnAnswer::Fixed(fixed) => fixed.content.body.len(),
             OwnAnswer::Maintenance(maintenance) => {
                 let page = maintenance.page.as_ref();
@@ -52,6 +54,11 @@ pub(super) fn send(exchange: Box<dyn Exchange>, mut context: Context, answer: &O
             head.fields.append("Location", location);
             (head, Arc::default(), None)
         }
+        OwnAnswer::Preflight(_) => (
+            ResponseHead::new(StatusCode::NO_CONTENT),
+            Arc::default(),
+            None,
+        ),
         OwnAnswer::Fixed(fixed) => {
             let mut head = ResponseHead::new(fixed.status);
             if !fixed.content.body.is_empty() {
@@ -67,6 +74,9 @@ pub(super) fn send(exchange: Box<dyn Exchange>, mut context: Context, answer: &O
     };
     head.close = context.close;
     context.decorate(exchange.head(), &mut head.fields, None);
+    if let OwnAnswer::Preflight(cors) = answer {
+        respond::answer_preflight(&mut head.fields, cors);
+    }
     let status = head.status.as_u16();
     let end = respond::send_own(exchange, &head, &body);
     context.finish(status, cause, &end);
@@ -91,6 +101,8 @@ fn closed(
     match &maintenance.page {
         None => (head, body.into()),
         Some(page) => {
+            // That was for our own page.
+            head.fields.remove("Content-Security-Policy");
             head.fields.set("Content-Type", &page.content_type);
             (head, Arc::clone(&page.body))
         }

@@ -35,6 +35,20 @@ pub enum Step {
         /// What failed.
         miss: Option<Miss<'static>>,
     },
+    /// A page of some site wants to use a route that has `cors`.
+    Origin {
+        /// Which one.
+        origin: String,
+        /// Whether its pages may.
+        is_listed: bool,
+        /// It is only asked about.
+        is_preflight: bool,
+    },
+    /// The request came without TLS, which is sent to https.
+    WithoutTls {
+        /// But not this path.
+        is_spared: bool,
+    },
     /// A split sent the client to one of its sides.
     Side {
         /// Its upstream.

@@ -60,7 +60,7 @@ pub(super) fn open(
     let backend = lease.backend().id.clone();
     let shown = shows_backend.then_some(&*backend);
     context.backend = Some(backend.clone());
-    context.decorate(exchange.head(), &mut head.fields, shown);
+    context.decorate_switch(exchange.head(), &mut head.fields, shown);
     let status = head.status.as_u16();
     let client = match exchange.upgrade(&head) {
         Ok(client) => client,

@@ -17,6 +17,8 @@ mod auth; // who is let in: API keys, bearer tokens, Basic; what backends and lo
 mod balance; // who gets the next request, ejection, no backend
 mod breaker; // what ejects a backend and lets it in again; how far retries go
 mod changes; // what a route does to paths and header fields
+mod cors; // which pages of other sites may read answers
+mod cors_preflight; // what browsers ask beforehand
 mod forward; // what a backend is sent; retries; timeouts
 mod hedge; // second attempts while the first is waited for
 mod maintenance; // routes that are closed to all but some
@@ -28,6 +30,7 @@ mod rollout; // restarts and reloads under traffic
 mod route; // hosts, paths, services
 mod route_conditions; // methods, headers, queries, cookies, client addresses
 mod rules; // hosts, methods, rules about header fields and parameters
+mod security_headers; // what browsers are told about answers; the way to https
 mod shares; // 10,000 requests by each strategy; backups, slow start
 mod split; // shares of clients
 mod sticky; // clients that stay with their backend

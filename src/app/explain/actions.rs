@@ -5,6 +5,7 @@ use crate::error::Cause;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::message::query;
+use crate::serve::browser::Browser;
 use crate::serve::decide::Verdict;
 use crate::serve::decision::Decision;
 use crate::serve::own_answer::OwnAnswer;
@@ -25,6 +26,7 @@ pub(super) fn own_answer(answer: &OwnAnswer, secret: &[String]) -> (bool, String
             let location = query::covered(location, secret);
             (true, format!("redirect: {} to {location}", status.as_u16()))
         }
+        OwnAnswer::Preflight(_) => (true, "answer: 204, a page may do that".to_owned()),
         OwnAnswer::Fixed(fixed) => {
             let (status, content) = (fixed.status.as_u16(), &fixed.content);
             let bytes = content.body.len();
@@ -46,6 +48,37 @@ pub(super) fn own_answer(answer: &OwnAnswer, secret: &[String]) -> (bool, String
             (false, format!("{} {cause}: {page}", cause.status()))
         }
     }
+}
+
+/// The page that sends the request.
+pub(super) fn describe_origin(origin: &str, is_listed: bool, is_preflight: bool) -> String {
+    let origin = origin.escape_debug();
+    let preflight = if is_preflight { ", a preflight" } else { "" };
+    let listed = if is_listed {
+        "may use the route"
+    } else {
+        "are not listed"
+    };
+    format!("cors: pages of {origin} {listed}{preflight}")
+}
+
+/// What browsers are told, unless a backend tells it.
+pub(super) fn to_browsers(
+    decision: &Decision,
+    head: &RequestHead,
+    client: &Client,
+    snapshot: &Snapshot,
+) -> Vec<String> {
+    let browser = match &decision.browser {
+        Some(browser) => browser.clone(),
+        None => Browser::of_server(&snapshot.config),
+    };
+    let fields = browser.told(&decision.verdict, head, client);
+    let line = |(name, value): (&str, &[u8])| {
+        let value = String::from_utf8_lossy(value);
+        format!("to the browser: {name}: {}", value.escape_debug())
+    };
+    fields.iter().map(line).collect()
 }
 
 /// One line for every change of a field.
@@ -173,6 +206,63 @@ mod tests {
                 "to the client: Cache-Control: max-age=60"
             ]
         );
+    }
+
+    #[test]
+    fn what_browsers_are_told_is_shown() {
+        let config = r#"
+            [server]
+            security_headers = { frame_options = false, referrer_policy = false }
+            redirect_https = 8443
+            trusted_proxies = ["10.0.0.1"]
+            [[upstream]]
+            name = "web"
+            backends = ["http://127.0.0.1:9001"]
+            [[route]]
+            name = "api"
+            upstream = "web"
+            cors = { origins = ["https://a.example"], max_age = "1m" }
+        "#;
+        let config =
+            crate::config::load_str("test", config).map_err(|problems| problems.to_string());
+        let config = config.unwrap().config;
+        let ask = |method: &str, fields: &[&str]| {
+            let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+            let question = Question {
+                method,
+                url: "http://b.example/x",
+                fields: &fields,
+                peer: "10.0.0.1".parse().unwrap(),
+                listener: None,
+            };
+            explain(&config, question).unwrap()
+        };
+        let plain = ask("GET", &[]);
+        assert_eq!(plain.verdict, "redirect: 308 to https://b.example:8443/x");
+        assert_eq!(plain.steps[1], "without TLS: sent to https");
+        let (https, method) = (
+            "X-Forwarded-Proto: https",
+            "Access-Control-Request-Method: POST",
+        );
+        let granted = ask("OPTIONS", &[https, method, "Origin: https://a.example"]);
+        assert_eq!(granted.verdict, "answer: 204, a page may do that");
+        let steps = [
+            "head: within the limits",
+            "route api: matches",
+            "cors: pages of https://a.example may use the route, a preflight",
+            "to the browser: X-Content-Type-Options: nosniff",
+            "to the browser: Strict-Transport-Security: max-age=31536000",
+            "to the browser: Access-Control-Allow-Origin: https://a.example",
+            "to the browser: Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+            "to the browser: Access-Control-Allow-Methods: GET, HEAD, POST",
+            "to the browser: Access-Control-Allow-Headers: Content-Type",
+            "to the browser: Access-Control-Max-Age: 60",
+        ];
+        assert_eq!(granted.steps, steps);
+        let refused = ask("OPTIONS", &[https, method, "Origin: https://c.example"]);
+        assert!(refused.verdict.starts_with("403 cors_refused: ") && !refused.is_served);
+        let step = "cors: pages of https://c.example are not listed, a preflight";
+        assert_eq!(refused.steps[2], step);
     }
 
     #[test]
