@@ -19,6 +19,9 @@ pub(super) struct Encryption {
 
 impl Encryption {
     pub(super) fn new(terminator: Option<Arc<Terminator>>) -> Encryption {
+        if let Some(terminator) = &terminator {
+            terminator.announce(Instant::now());
+        }
         Encryption {
             terminator,
             looking: Errand::new("certificates"),

@@ -100,6 +100,13 @@ impl Terminator {
         self.config.load_full()
     }
 
+    /// Logs what is in use from the start, and what is odd about it.
+    pub fn announce(&self, now: Instant) {
+        let mut state = self.state.lock();
+        state.reminded = Some(now);
+        state.sources.iter().for_each(tell);
+    }
+
     /// Looks whether files have changed, and uses what is good of them: a certificate with the key that belongs to it, or
     /// neither. What cannot be used is logged, once. Reads files, so it may take its time.
     pub fn look(&self, now: Instant) {

@@ -1,7 +1,8 @@
-"""Runs wrk and reads what it prints."""
+"""Runs what makes load, wrk and `openssl s_time`, and reads what they print."""
 
 import re
 import subprocess
+import time
 
 from program import Failed
 
@@ -13,10 +14,10 @@ TIMEOUT = 10
 THREADS = 2
 
 
-def wrk(path, port, target, connections, seconds):
+def wrk(path, port, target, connections, seconds, scheme="http"):
     """Load on one port of 127.0.0.1 for `seconds`; what wrk measured, as `read` gives it."""
     argv = [path, f"-t{min(THREADS, connections)}", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT}s", "--latency",
-            f"http://127.0.0.1:{port}{target}"]
+            f"{scheme}://127.0.0.1:{port}{target}"]
     try:
         told = subprocess.run(argv, capture_output=True, text=True, check=False, start_new_session=True,
                               timeout=seconds + 2 * TIMEOUT)
@@ -25,6 +26,37 @@ def wrk(path, port, target, connections, seconds):
     if told.returncode != 0:
         raise Failed(f"wrk failed with code {told.returncode}: {(told.stdout + told.stderr).strip()}")
     return read(told.stdout)
+
+
+def handshakes(path, port, target, clients, seconds):
+    """`clients` times `openssl s_time`: a new connection with a whole handshake for each GET. requests, rate, errors.
+
+    wrk does not do for this: on a new connection it resumes the session of the last one.
+    """
+    argv = [path, "s_time", "-connect", f"127.0.0.1:{port}", "-new", "-www", target, "-time", str(seconds)]
+    start = time.monotonic()
+    running = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+               for _ in range(clients)]
+    told = []
+    try:
+        for process in running:
+            told.append(process.communicate(timeout=seconds + 2 * TIMEOUT)[0])
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"openssl s_time does not end (asked to run {seconds} s)") from error
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    took = time.monotonic() - start
+    failed = sum(process.returncode != 0 for process in running)
+    counts = [re.search(r"(\d+) connections in \d+ real seconds, (\d+) bytes read per connection", text) for text in told]
+    requests = sum(int(found[1]) for found in counts if found)
+    # It does not look at the answer; this much it has to be, or it was none.
+    empty = sum(int(found[2]) < 23 for found in counts if found)
+    errors = {"openssl s_time failed": failed, "no whole answers": empty}
+    return {"requests": requests, "rate": requests / took, "p50_ms": None, "p99_ms": None,
+            "errors": {reason: count for reason, count in errors.items() if count}}
 
 
 def read(text):

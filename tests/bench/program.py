@@ -7,6 +7,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
@@ -46,13 +47,16 @@ class Program:
             lines = log.read()[-4000:].strip().splitlines()
         return "\n".join("    " + line for line in lines[-15:]) or "    (it wrote nothing)"
 
-    def wait_until_it_answers(self, port):
-        """Returns when GET / on `port` gives 200."""
+    def wait_until_it_answers(self, port, is_tls=False):
+        """Returns when GET / on `port` gives 200; with TLS, whatever its certificate."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         deadline = time.monotonic() + START_LIMIT
         last = "no connection"
         while time.monotonic() < deadline:
             self.must_be_alive("while it was starting")
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection = (http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context) if is_tls
+                          else http.client.HTTPConnection("127.0.0.1", port, timeout=5))
             try:
                 connection.request("GET", "/")
                 status = connection.getresponse().status

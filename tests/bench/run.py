@@ -106,7 +106,7 @@ def say_what_runs(asked, paths, descriptors):
     print("\n".join(lines))
     works = [work for work in WORKS if work.name in asked.work]
     # Under load: start, warm-up, measurement, stop. The others take a few seconds each.
-    each = sum(asked.seconds + WARM_UP + 2 if work.kind == "load" else 6 for work in works)
+    each = sum(asked.seconds + WARM_UP + 2 if work.kind in ("load", "handshake") else 6 for work in works)
     print(f"about {each * asked.rounds * len(paths) / 60:.0f} min; quiet machine, please\n", flush=True)
     return lines
 
@@ -132,6 +132,12 @@ def measure_all(asked, setup, paths, results):
         for work in (work for work in WORKS if work.name in asked.work):
             if work.slow and not find("haproxy"):
                 print(f"{work.name}: left out, haproxy is its origin; on Debian: apt install haproxy\n")
+                continue
+            if work.tls and not find("openssl"):
+                print(f"{work.name}: left out, openssl makes the certificate; on Debian: apt install openssl\n")
+                continue
+            if work.tls and asked.engine != "reactor":
+                print(f"{work.name}: left out, only the reactor engine speaks TLS\n")
                 continue
             if work.connections > most_sessions(setup.descriptors) - 100:
                 print(f"{work.name}: the system allows too few open files for {work.connections:,} connections")

@@ -33,6 +33,7 @@ class Size:
     """What one work needs of a proxy."""
     connections: int     # clients at the same time
     workers: int         # of tollgate
+    tls: bool = False    # from clients; to the origin there is none
 
 
 def find(name):
@@ -81,6 +82,7 @@ def slow_origin(setup):
 def proxy(setup, name, origin_port, size):
     """One proxy over the origin; gives (program, port) once it answers, and stops it at the end."""
     values = {"ORIGIN": origin_port, "DESCRIPTORS": setup.descriptors}
+    values |= _tls_values(setup, name, size.tls)
     if name == "nginx":
         values["WORKER_CONNECTIONS"] = 2 * size.connections + 512
         start, template = _nginx, "proxy.nginx.conf"
@@ -92,8 +94,35 @@ def proxy(setup, name, origin_port, size):
     else:
         values |= _tollgate_values(setup, size)
         start, template = _tollgate, "tollgate.toml"
-    with _running(setup, name, start, template, values) as running:
+    with _running(setup, name, start, template, values, size.tls) as running:
         yield running
+
+
+def _tls_values(setup, name, is_tls):
+    if not is_tls:
+        return {"SCHEME": "http", "TLS": "", "SSL": "", "IS_TLS": "false"}
+    cert, key = _certificate(setup)
+    lines = {
+        "nginx": f"ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;",
+        "haproxy": f" ssl crt {cert}",
+        "caddy": f"tls {cert} {key}",
+        "tollgate": f'tls = {{ cert = "{cert}", key = "{key}" }}',
+    }
+    return {"SCHEME": "https", "TLS": lines[name], "SSL": " ssl", "IS_TLS": "true"}
+
+
+def _certificate(setup):
+    """Paths of a certificate (ECDSA, P-256) and its key, the same for all proxies; made when they are first asked for."""
+    cert, key = os.path.join(setup.folder, "cert.pem"), os.path.join(setup.folder, "cert.pem.key")
+    if not os.path.exists(key):
+        made = subprocess.run(
+            [find("openssl") or "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+            capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            raise Failed(f"openssl makes no certificate: {made.stderr.strip()}")
+    return cert, key
 
 
 def _tollgate_values(setup, size):
@@ -108,15 +137,15 @@ def _tollgate_values(setup, size):
 
 
 @contextmanager
-def _running(setup, name, start, template, values):
-    program, port = _start(setup, name, start, template, values)
+def _running(setup, name, start, template, values, is_tls=False):
+    program, port = _start(setup, name, start, template, values, is_tls)
     try:
         yield program, port
     finally:
         program.stop()
 
 
-def _start(setup, name, start, template, values):
+def _start(setup, name, start, template, values, is_tls):
     """Starts on a port that the system calls free, and tries another one when it was taken in the meantime."""
     folder = os.path.join(setup.folder, name)
     os.makedirs(folder, exist_ok=True)
@@ -127,7 +156,7 @@ def _start(setup, name, start, template, values):
         argv, env = start(setup, config, folder)
         program = Program(name, argv, folder, env)
         try:
-            program.wait_until_it_answers(port)
+            program.wait_until_it_answers(port, is_tls)
             return program, port
         except BaseException as error:
             program.stop()

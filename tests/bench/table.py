@@ -29,7 +29,7 @@ MEMORY = (Column("rss_kib", "RSS KiB", 0, True), Column("threads", "threads"))
 
 def columns(work):
     """The columns of a work; the first one with a ratio is what the spread is told of."""
-    if work.kind == "load":
+    if work.kind in ("load", "handshake"):
         return (BYTES if work.target != "/" else RATE) + LOAD
     return {"burst": BURST, "idle": IDLE, "memory": MEMORY}[work.kind]
 

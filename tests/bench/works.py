@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 from crowd import Crowd
-from load import wrk
-from servers import Size, most_sessions, proxy
+from load import handshakes, wrk
+from servers import Size, find, most_sessions, proxy
 
 WARM_UP = 1
 # How many connections are in use at the same time while the idle ones are opened and asked again.
@@ -25,12 +25,13 @@ PATIENCE = 60.0
 class Work:
     """One row of the list below."""
     name: str
-    kind: str            # load, burst, idle, memory
+    kind: str            # load, handshake, burst, idle, memory
     what: str
     connections: int
     workers: int         # of tollgate
     target: str = "/"
     slow: bool = False   # needs the origin that answers late
+    tls: bool = False
 
 
 WORKS = (
@@ -40,6 +41,8 @@ WORKS = (
     Work("get-100k", "load", "GET of 100 KiB, 32 kept connections", 32, 256, "/100k"),
     Work("get-1m", "load", "GET of 1 MiB, 32 kept connections", 32, 256, "/1m"),
     Work("slow-origin", "load", "the origin answers after 200 ms, 1,000 kept connections", 1000, 1024, slow=True),
+    Work("tls-get", "load", "GET of 23 bytes over TLS, 64 kept connections", 64, 256, tls=True),
+    Work("tls-handshake", "handshake", "one GET of 23 bytes on each new TLS connection, 8 at a time, none resumed", 8, 256, tls=True),
     Work("burst", "burst", "one GET of 23 bytes on each of 5,000 new connections, all at once", 5000, 256),
     Work("idle", "idle", "8,000 connections that idle after one request, then one more request on each", 8000, 256),
     Work("memory", "memory", "a process that has answered one request and waits", 64, 256),
@@ -48,10 +51,18 @@ WORKS = (
 
 def measure(work, setup, name, origin_port, seconds, wrk_path):
     """One measurement of one freshly started proxy."""
-    size = Size(work.connections, work.workers)
+    size = Size(work.connections, work.workers, work.tls)
     with proxy(setup, name, origin_port, size) as (program, port):
         if work.kind == "load":
-            found = _load(work, program, port, seconds, wrk_path)
+            scheme = "https" if work.tls else "http"
+
+            def make(length):
+                return wrk(wrk_path, port, work.target, work.connections, length, scheme)
+            found = _load(program, seconds, make)
+        elif work.kind == "handshake":
+            def make(length):
+                return handshakes(find("openssl"), port, work.target, work.connections, length)
+            found = _load(program, seconds, make)
         elif work.kind == "burst":
             found = _burst(work, program, port, wrk_path)
         elif work.kind == "idle":
@@ -62,11 +73,11 @@ def measure(work, setup, name, origin_port, seconds, wrk_path):
     return found
 
 
-def _load(work, program, port, seconds, wrk_path):
-    wrk(wrk_path, port, work.target, work.connections, WARM_UP)
+def _load(program, seconds, make):
+    make(WARM_UP)
     rest = _come_to_rest(program)
     before = _Use(program)
-    found = wrk(wrk_path, port, work.target, work.connections, seconds)
+    found = make(seconds)
     found |= before.per_request(found["requests"])
     found["rest_s"] = rest
     if rest >= REST:

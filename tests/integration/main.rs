@@ -64,6 +64,10 @@ mod reload; // what a reload changes, and what it leaves alone
 mod reload_process; // reloads of the program: by signal, command and file; and those that hang
 mod restart; // a new process takes over: passed sockets, shared ports, what the supervisor is told
 mod restart_under_load; // the same, and no request is lost
+mod tls_certificates; // what openssl is shown, and whom we refuse
+mod tls_client_certificates; // whose certificates are taken
+mod tls_renewal; // certificates that change while it runs
+mod tls_self_signed; // certificates that are made here
 
 // Across the rooms.
 mod conformance; // one test per rule, named by its RFC section

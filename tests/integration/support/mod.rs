@@ -2,11 +2,13 @@
 
 pub mod admin;
 pub mod backend;
+pub mod certificates;
 pub mod client;
 pub mod conn;
 pub mod counting;
 pub mod curl;
 pub mod delay;
+pub mod desk;
 pub mod dial;
 pub mod engine;
 pub mod eventually;
@@ -15,6 +17,7 @@ pub mod members;
 pub mod mutation;
 pub mod names;
 pub mod nginx;
+pub mod openssl;
 pub mod pattern;
 pub mod process;
 pub mod program;
