@@ -16,6 +16,10 @@ pub enum Cause {
     ConnectRefused,
     /// The backend did not accept the connection in time.
     ConnectTimeout,
+    /// The backend's certificate is not what `[upstream.tls]` asks for.
+    BackendCertificate,
+    /// TLS with the backend did not come about for another reason, or broke.
+    BackendTls,
     /// The backend closed the connection before it answered.
     BackendClosed,
     /// The backend did not answer in time.
@@ -64,10 +68,12 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 25] = [
+    pub const ALL: [Cause; 27] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
+        Cause::BackendCertificate,
+        Cause::BackendTls,
         Cause::BackendClosed,
         Cause::BackendSlow,
         Cause::BadResponse,
@@ -139,6 +145,8 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("dns_failed", 502, "dns_error", "The backend's name could not be resolved."),
     Row("connect_refused", 502, "connection_refused", "The backend refused the connection."),
     Row("connect_timeout", 504, "connection_timeout", "The backend did not accept the connection in time."),
+    Row("backend_certificate", 502, "tls_certificate_error", "The backend could not be trusted."),
+    Row("backend_tls", 502, "tls_protocol_error", "No secure connection to the backend could be made."),
     Row("backend_closed", 502, "connection_terminated", "The backend closed the connection before it answered."),
     Row("backend_slow", 504, "http_response_timeout", "The backend did not answer in time."),
     Row("bad_response", 502, "http_protocol_error", "The backend's answer is not valid HTTP."),

@@ -115,6 +115,7 @@ pub(super) fn render_member(member: &Member, now: Instant) -> Value {
     let skip = member.skip(now);
     json!({
         "id": &*backend.id,
+        "url": backend.at().to_string(),
         "address": backend.address,
         "addresses": backend.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "weight": settings.weight,

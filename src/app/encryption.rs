@@ -6,9 +6,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::model::Config;
+use crate::tls::Fault;
 use crate::tls::server::{Prepared, Terminator};
 
 use super::errand::Errand;
+
+/// What is shown to clients, where TLS is spoken with them.
+///
+/// # Errors
+/// What is wrong with a file.
+pub(super) fn open(config: &Config) -> Result<Option<Arc<Terminator>>, Fault> {
+    let terminator = config.server.tls.as_ref().map(Terminator::open);
+    Ok(terminator.transpose()?.map(Arc::new))
+}
 
 /// The terminator, if there is one.
 pub(super) struct Encryption {

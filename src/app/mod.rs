@@ -2,6 +2,7 @@
 //!
 //! No signals and no printing here: that is the command line's. Tests start it in their own process.
 
+mod authorities;
 mod by_hand;
 mod changes;
 mod encryption;
@@ -42,6 +43,8 @@ pub use crate::accept::{InheritError, Inherited};
 pub use crate::demo::DemoBackend;
 pub use crate::drain::{Drain, Flight, Phase};
 pub use crate::logging::Logging;
+use authorities::demand_authorities;
+pub use authorities::without_authorities;
 pub use explain::{Explanation, Question, explain};
 pub use found::with_files;
 pub use registry::Source;
@@ -119,14 +122,14 @@ impl Running {
     /// Starts.
     ///
     /// # Errors
-    /// As [`Running::start`]; and when an inherited socket is asked for nowhere.
+    /// As [`Running::start`]; and when an inherited socket is asked for nowhere, or an upstream has nobody to trust.
     pub fn start_with(config: Config, options: Options) -> Result<Running, StartError> {
         let mut inherited = options.inherited;
         let server = config.server.clone();
         let has_successor = server.reuse_port || inherited.count() > 0;
         inherited.expect_only(&addresses(&config))?;
-        let terminator = server.tls.as_ref().map(Terminator::open).transpose()?;
-        let terminator = terminator.map(Arc::new);
+        demand_authorities(&config)?;
+        let terminator = encryption::open(&config)?;
         // All sockets first: when one cannot be had, no thread was started in vain.
         let traffic = accept::open(&server.listen, &server, terminator.as_ref(), &mut inherited)?;
         let admin = config.admin.clone();

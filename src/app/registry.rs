@@ -18,6 +18,7 @@ use crate::serve::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
 use super::FIRST_LOOKUPS;
+use super::authorities::without_authorities;
 use super::by_hand::overridden;
 use super::changes::Changes;
 use super::encryption::Encryption;
@@ -227,7 +228,15 @@ impl Registry {
                 "{name} is not a regular file: it cannot be read again"
             )]);
         }
-        source().map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+        let loaded: Loaded = source().map_err(|problems| -> Vec<String> {
+            problems.0.iter().map(ToString::to_string).collect()
+        })?;
+        let untrusted = without_authorities(&loaded.config);
+        if untrusted.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(untrusted)
+        }
     }
 }
 

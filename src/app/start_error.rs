@@ -15,6 +15,8 @@ pub enum StartError {
     Inherit(InheritError),
     /// A certificate or a key cannot be used.
     Tls(Fault),
+    /// Upstreams that speak TLS have nobody to trust; a sentence for each.
+    Authorities(Vec<String>),
     /// A thread cannot be started.
     Thread(io::Error),
 }
@@ -25,6 +27,7 @@ impl fmt::Display for StartError {
             StartError::Bind(error) => error.fmt(f),
             StartError::Inherit(error) => error.fmt(f),
             StartError::Tls(fault) => fault.fmt(f),
+            StartError::Authorities(faults) => f.write_str(&faults.join("; ")),
             StartError::Thread(error) => {
                 write!(
                     f,

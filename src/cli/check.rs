@@ -38,6 +38,11 @@ pub(super) fn run(place: &Where) -> Exit {
                     return Exit::BadConfig;
                 }
             };
+            let untrusted = app::without_authorities(&config);
+            if !untrusted.is_empty() {
+                untrusted.iter().for_each(|fault| say(fault));
+                return Exit::BadConfig;
+            }
             print(&summary(&config, &tls));
             Exit::Clean
         }

@@ -80,7 +80,9 @@ pub(super) fn serve(
             say(&format!("tollgate: {error}"));
             // The supervisor and the configuration disagree: starting again would not help.
             return match error {
-                StartError::Inherit(_) | StartError::Tls(_) => Exit::BadConfig,
+                StartError::Inherit(_) | StartError::Tls(_) | StartError::Authorities(_) => {
+                    Exit::BadConfig
+                }
                 StartError::Bind(_) | StartError::Thread(_) => Exit::Failure,
             };
         }

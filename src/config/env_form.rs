@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn all_problems_with_their_lines() {
-        let text = "PROXY_PORT=70000\nBACKEND_1=https://x\nBACKEND_2=y\nMAX_RETRIES=-1\nHEALTH_COOLDOWN=inf\n\
+        let text = "PROXY_PORT=70000\nBACKEND_1=ftp://x\nBACKEND_2=y\nMAX_RETRIES=-1\nHEALTH_COOLDOWN=inf\n\
             LOG_LEVEL=loud\nSTREAM_STDOUT=maybe\nnonsense\n";
         let (_, problems) = load(text, &[]);
         assert_eq!(problems.len(), 8, "{problems:#?}");

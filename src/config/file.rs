@@ -8,6 +8,7 @@ mod actions;
 mod auth;
 mod browser;
 mod tls;
+mod upstream_tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) use actions::{
     ActionsFile, AnswerFile, ContentFile, FieldsFile, MaintenanceFile, RedirectFile,
 };
 pub(crate) use browser::{CorsFile, RedirectHttpsFile, SecurityHeadersFile, TextOrOff};
+pub(crate) use upstream_tls::{PemFile, UpstreamTlsFile};
 
 pub(crate) use auth::{ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin};
 pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
@@ -167,6 +169,7 @@ pub(crate) struct UpstreamFile {
     pub(crate) ejection: EjectionFile,
     pub(crate) retry: RetryFile,
     pub(crate) timeouts: TimeoutsFile,
+    pub(crate) tls: Option<UpstreamTlsFile>,
 }
 
 /// One entry of `backends`.

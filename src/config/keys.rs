@@ -98,6 +98,7 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "ejection",
             "retry",
             "timeouts",
+            "tls",
         ],
     ),
     (
@@ -159,6 +160,10 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
     (
         "upstream.timeouts",
         &["connect", "response", "idle", "total"],
+    ),
+    (
+        "upstream.tls",
+        &["ca", "verify", "server_name", "cert", "key"],
     ),
     (
         "route",
@@ -266,9 +271,8 @@ pub(crate) const BACKENDS_FILE: &str = "backends file";
 const LATER: &str = "is not available in this version";
 
 /// Keys that this version lacks, and why.
-const ABSENT: [(&str, &[&str], &str); 5] = [
+const ABSENT: [(&str, &[&str], &str); 4] = [
     ("", &["access_log"], LATER),
-    ("upstream", &["tls"], LATER),
     ("upstream.backends", &["tls"], LATER),
     (
         "route",

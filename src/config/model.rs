@@ -18,6 +18,7 @@ mod security_headers;
 mod split;
 mod template;
 mod tls;
+mod upstream_tls;
 
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -50,6 +51,7 @@ pub use template::{Piece, Template, Values, Variable};
 pub use tls::{
     CertificateFiles, Certificates, ClientAuth, ClientAuthMode, ListenTls, ServerTls, TlsVersion,
 };
+pub use upstream_tls::{CertificateList, Identity, UpstreamTls, Verify};
 
 /// Everything a running tollgate was told.
 #[derive(Debug, Serialize, Clone)]
@@ -222,6 +224,8 @@ pub struct Upstream {
     pub retry: Retry,
     /// `[upstream.timeouts]`.
     pub timeouts: UpstreamTimeouts,
+    /// `[upstream.tls]`.
+    pub tls: UpstreamTls,
 }
 
 /// `[upstream.timeouts]`.

@@ -406,12 +406,12 @@ fn command_line_alone() {
     );
     let request = Request {
         listen: strings(&["unix:t.sock"]),
-        to: strings(&["https://web", "/run/app.sock"]),
+        to: strings(&["ftp://web", "/run/app.sock"]),
         ..Request::default()
     };
     let text = load(&request).unwrap_err().to_string();
     assert!(
-        text.contains("--listen unix:t.sock: ") && text.contains("--to https://web: "),
+        text.contains("--listen unix:t.sock: ") && text.contains("--to ftp://web: "),
         "{text}"
     );
     assert!(text.contains("a unix socket is written \"unix:/run/app.sock\""));

@@ -8,6 +8,7 @@ mod auth;
 mod browser;
 mod route;
 mod tls;
+mod upstream_tls;
 
 use toml::Spanned;
 use toml::de::DeTable;
@@ -274,6 +275,7 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
                 total: table.duration("total"),
             })
             .unwrap_or_default(),
+        tls: upstream_tls::read(table),
     }
 }
 

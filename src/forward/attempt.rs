@@ -41,6 +41,8 @@ pub(super) struct Failed {
     pub(super) is_reused: bool,
     pub(super) sent: u64,
     pub(super) received: u64,
+    /// More about it, for the log.
+    pub(super) reason: Option<String>,
 }
 
 /// Whose fault it is.
@@ -199,7 +201,7 @@ fn is_farewell(head: &RawHead, call: &Call) -> bool {
 fn take_conduit(call: &Call) -> Result<BackendConduit, Failed> {
     let conduit = call.facts.conduit.lock().take();
     conduit
-        .filter(|conduit| conduit.socket.set_nonblocking(true).is_ok())
+        .filter(|conduit| conduit.stream.socket().set_nonblocking(true).is_ok())
         .ok_or_else(|| failed(call, Fault::Backend(Cause::Internal)))
 }
 
@@ -241,7 +243,13 @@ fn failed(call: &Call, fault: Fault) -> Failed {
 fn failed_after(call: &Call, fault: Fault, received: u64) -> Failed {
     let facts = &call.facts;
     let is_reused = facts.is_reused.is_set();
-    if is_reused && received == 0 && matches!(fault, Fault::Backend(Cause::BackendClosed)) {
+    if is_reused
+        && received == 0
+        && matches!(
+            fault,
+            Fault::Backend(Cause::BackendClosed | Cause::BackendTls)
+        )
+    {
         let idle = Duration::from_millis(facts.idle_millis.get());
         call.backend.idle.note_stale(idle);
     }
@@ -250,6 +258,7 @@ fn failed_after(call: &Call, fault: Fault, received: u64) -> Failed {
         is_reused,
         sent: facts.sent.get(),
         received,
+        reason: facts.reason.lock().take(),
     }
 }
 

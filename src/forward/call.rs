@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::config::model::UpstreamTimeouts;
 use crate::error::Cause;
+use crate::tls::failure::{Failure, Fault};
 use crate::upstream::backend::Backend;
 use crate::upstream::idle::{Connection, Reused};
 use crate::upstream::lease::Lease;
@@ -84,6 +85,8 @@ pub(super) struct Facts {
     pub(super) is_body_ready: Flag,
     /// Why the transport gave up; the first reason stands.
     failure: Mutex<Option<Cause>>,
+    /// More about it, for the log.
+    pub(super) reason: Mutex<Option<String>>,
     /// The final response head.
     pub(super) head: Mutex<Option<RawHead>>,
     /// The connection over which the head has gone out already, and when it did.
@@ -182,6 +185,16 @@ impl Call {
     pub(super) fn fail(&self, cause: Cause, detail: &'static str) -> ureq::Error {
         self.facts.failure.lock().get_or_insert(cause);
         ureq::Error::Other(Box::new(WireError(detail)))
+    }
+
+    /// Notes that TLS came to nothing and gives the error for ureq.
+    pub(super) fn fail_tls(&self, failure: Failure) -> ureq::Error {
+        self.facts.reason.lock().get_or_insert(failure.reason);
+        let cause = match failure.fault {
+            Fault::Certificate => Cause::BackendCertificate,
+            Fault::Protocol => Cause::BackendTls,
+        };
+        self.fail(cause, "TLS with the backend came to nothing")
     }
 
     /// Why the transport gave up.

@@ -1,6 +1,6 @@
 //! Connects for ureq: an idle connection of the backend if one is alive, else a new one.
 //!
-//! ureq's own pool stays empty: its connections never call themselves open (see [`super::transport`]). TLS is not spoken.
+//! ureq's own pool stays empty: its connections never call themselves open (see [`super::transport`]); nor does it know of TLS.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -54,11 +54,12 @@ fn connect(call: &Call) -> Result<Connection, Error> {
         .deadline()
         .map_or(deadline, |total| total.min(deadline));
     match dial(&call.backend, deadline) {
-        Ok(socket) => Ok(socket.into()),
+        Ok(stream) => Ok(stream.into()),
         Err(DialError::Name) => Err(call.fail(Cause::DnsFailed, "the name does not resolve")),
         Err(DialError::Connect(error)) => {
             Err(call.fail(cause_of(&error), "the connection could not be made"))
         }
+        Err(DialError::Tls(failure)) => Err(call.fail_tls(failure)),
     }
 }
 

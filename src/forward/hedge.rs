@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use smallvec::SmallVec;
 
 use crate::error::Cause;
-use crate::socket::Socket;
 use crate::upstream::lease::Lease;
+use crate::upstream::stream::{News, Stream};
 
 use super::call::{Call, Manner};
 use super::launch::{Launched, send_over};
@@ -29,17 +28,6 @@ pub struct Hedged {
     pub has_won: bool,
 }
 
-/// What a connection has to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
-    /// Nothing yet.
-    None,
-    /// Some of an answer.
-    Answer,
-    /// It is at its end.
-    End,
-}
-
 /// Who can be read first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
@@ -51,8 +39,17 @@ enum Ready {
 
 impl Launched {
     /// Whether there is something to read, be it the end.
-    pub fn has_news(&self) -> bool {
-        news(&self.connection.socket) != News::None
+    pub fn has_news(&mut self) -> bool {
+        self.news() != News::None
+    }
+
+    fn news(&mut self) -> News {
+        self.connection.stream.news()
+    }
+
+    /// Whether it is out over TLS, which has things to say of its own.
+    pub fn is_secured(&self) -> bool {
+        matches!(self.connection.stream, Stream::Secure(_))
     }
 
     /// How long it has been out.
@@ -99,31 +96,27 @@ impl Launched {
 /// Sends the request that is `first`'s to the leased backend too, over an idle connection, and waits until one of them
 /// answers. An error of the second one's is no answer as long as the first is out. Without an idle connection there is no second
 /// one: while a new one is made, the first may answer, and nobody would know.
-pub fn hedge(outbound: &Outbound, first: Launched, lease: Lease) -> Hedged {
-    let Some(second) = launch(outbound, lease) else {
+pub fn hedge(outbound: &Outbound, mut first: Launched, lease: Lease) -> Hedged {
+    let Some(mut second) = launch(outbound, lease) else {
         return Hedged {
             launched: first,
             other: None,
             has_won: false,
         };
     };
-    let mut ready = wait(&first, Some(&second));
+    let mut ready = wait(&mut first, Some(&mut second));
     let mut refused_at = None;
-    if ready == Ready::Second && is_error(&second.connection.socket) {
+    if ready == Ready::Second && is_error(&mut second.connection.stream) {
         refused_at = Some(Instant::now());
-        ready = match wait(&first, None) {
+        ready = match wait(&mut first, None) {
             Ready::First => Ready::First,
             Ready::Second | Ready::Neither => Ready::Second,
         };
     }
     let now = Instant::now();
     let (launched, other, has_won) = match ready {
-        Ready::First if news(&first.connection.socket) == News::End => {
-            (second, first.lose(now), true)
-        }
-        Ready::Second if news(&second.connection.socket) == News::End => {
-            (first, second.lose(now), false)
-        }
+        Ready::First if first.news() == News::End => (second, first.lose(now), true),
+        Ready::Second if second.news() == News::End => (first, second.lose(now), false),
         Ready::First | Ready::Neither => {
             let other = match refused_at {
                 Some(at) => second.refuse(at),
@@ -156,13 +149,20 @@ fn launch(outbound: &Outbound, lease: Lease) -> Option<Launched> {
 }
 
 /// Waits until one of them can be read, or until the first one's time is over.
-fn wait(first: &Launched, second: Option<&Launched>) -> Ready {
+fn wait(first: &mut Launched, mut second: Option<&mut Launched>) -> Ready {
     let limit = first.limit();
     loop {
+        // With TLS not all that can be read is an answer, and some of an answer may have been read already.
+        if first.has_news() {
+            return Ready::First;
+        }
+        if second.as_mut().is_some_and(|second| second.has_news()) {
+            return Ready::Second;
+        }
         let left = limit.saturating_duration_since(Instant::now());
-        let launched = [Some(first), second].into_iter().flatten();
+        let launched = [Some(&*first), second.as_deref()].into_iter().flatten();
         let mut polled: SmallVec<[PollFd<'_>; 2]> = launched
-            .map(|launched| PollFd::new(&launched.connection.socket, PollFlags::IN))
+            .map(|launched| PollFd::new(&launched.connection.stream, PollFlags::IN))
             .collect();
         let patience = Timespec::try_from(left).ok();
         match poll(&mut polled, patience.as_ref()) {
@@ -171,32 +171,11 @@ fn wait(first: &Launched, second: Option<&Launched>) -> Ready {
             // Out of memory: whoever goes on with the first finds out.
             Err(_) => return Ready::Neither,
         }
-        let ready = polled.iter().position(|one| !one.revents().is_empty());
-        match ready {
-            Some(0) => return Ready::First,
-            Some(_) => return Ready::Second,
-            None => (),
-        }
     }
 }
 
 /// Whether what has come begins like an answer with 5xx.
-fn is_error(socket: &Socket) -> bool {
+fn is_error(stream: &mut Stream) -> bool {
     let mut begin = [0_u8; 10];
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    match recv(socket, &mut begin, flags) {
-        Ok((10, _)) => begin.starts_with(b"HTTP/1.") && begin.ends_with(b" 5"),
-        _ => false,
-    }
-}
-
-/// Looks without waiting, and takes nothing.
-fn news(socket: &Socket) -> News {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    match recv(socket, &mut [0_u8], flags) {
-        Ok((0, _)) => News::End,
-        Ok(_) => News::Answer,
-        Err(Errno::AGAIN | Errno::INTR) => News::None,
-        Err(_) => News::End,
-    }
+    stream.peek(&mut begin) == 10 && begin.starts_with(b"HTTP/1.") && begin.ends_with(b" 5")
 }

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::net::SendFlags;
-
 use crate::upstream::idle::Connection;
 use crate::upstream::lease::Lease;
 use crate::upstream::watch::Watch;
@@ -67,14 +65,14 @@ fn send<T>(call: &Call, watch: &Watch<T>, now: Instant) -> Option<Connection> {
     let mut connection = call.reuse(idle.check_out(now, call.manner.tolerates_stale)?);
     let place = &mut connection.registration;
     // Without a place in the watch the answer is waited for as always: the request can go out all the same.
-    let _ = watch.arm(&connection.socket, place);
+    let _ = watch.arm(connection.stream.socket(), place);
     send_over(call, connection)
 }
 
 /// Sends the head over `connection`, and gives that back if all of it went out.
-pub(super) fn send_over(call: &Call, connection: Connection) -> Option<Connection> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    let count = rustix::net::send(&connection.socket, &call.head, flags).ok()?;
+pub(super) fn send_over(call: &Call, mut connection: Connection) -> Option<Connection> {
+    let count = connection.stream.send(&call.head, &[]).ok()?;
     call.facts.sent.add(count as u64);
+    connection.stream.flush().ok()?;
     Some(connection).filter(|_| count == call.head.len())
 }

@@ -23,8 +23,8 @@ use smallvec::SmallVec;
 
 use crate::error::Cause;
 use crate::message::head::Answer;
-use crate::socket::Socket;
 use crate::upstream::lease::Lease;
+use crate::upstream::stream::Stream;
 
 pub use attempt::Client;
 pub use body::RequestBody;
@@ -49,8 +49,8 @@ pub struct Forwarded {
 /// A connection to a backend after a 101.
 #[derive(Debug)]
 pub struct BackendConduit {
-    /// Does not block.
-    pub socket: Socket,
+    /// Its socket does not block.
+    pub stream: Stream,
     /// What the backend has sent behind its answer.
     pub received: Vec<u8>,
 }
@@ -76,6 +76,8 @@ pub struct Attempt {
     pub backend: Arc<str>,
     /// Why it failed; `None`: it answered, or was overtaken.
     pub cause: Option<Cause>,
+    /// More about that, where there is more to say.
+    pub reason: Option<String>,
     /// The client's, while its body was read; the access line tells of that.
     pub is_clients_fault: bool,
     /// Another attempt at the same time answered first.
@@ -206,13 +208,17 @@ fn record(failed: &Failed, next: Next, lease: &Lease, started: Instant) -> Attem
     if is_backends_fault {
         lease.record_failure(duration, now);
     }
-    note(lease, Some(cause), duration, failed.is_reused)
+    Attempt {
+        reason: failed.reason.clone(),
+        ..note(lease, Some(cause), duration, failed.is_reused)
+    }
 }
 
 fn note(lease: &Lease, cause: Option<Cause>, duration: Duration, is_reused: bool) -> Attempt {
     Attempt {
         backend: lease.backend().id.clone(),
         cause,
+        reason: None,
         is_clients_fault: false,
         is_overtaken: false,
         duration,

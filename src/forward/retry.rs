@@ -42,13 +42,16 @@ pub(super) fn next(situation: Situation) -> Next {
     match situation.cause {
         // Nothing was sent: any method.
         Cause::DnsFailed | Cause::ConnectRefused | Cause::ConnectTimeout => Next::OtherBackend,
-        Cause::BackendClosed if !may_repeat => Next::Stop,
-        Cause::BackendClosed
+        // With TLS 1.3 a backend may refuse us when the request is out already.
+        Cause::BackendClosed | Cause::BackendTls | Cause::BackendCertificate if !may_repeat => {
+            Next::Stop
+        }
+        Cause::BackendClosed | Cause::BackendTls
             if situation.is_reused && !situation.was_fresh && situation.received == 0 =>
         {
             Next::FreshConnection
         }
-        Cause::BackendClosed => Next::OtherBackend,
+        Cause::BackendClosed | Cause::BackendTls | Cause::BackendCertificate => Next::OtherBackend,
         Cause::BackendSlow if situation.retries_slow && situation.is_idempotent => {
             Next::OtherBackend
         }
@@ -81,6 +84,8 @@ mod tests {
             Cause::DnsFailed,
             Cause::ConnectRefused,
             Cause::ConnectTimeout,
+            Cause::BackendTls,
+            Cause::BackendCertificate,
         ] {
             assert_eq!(
                 next(Situation {

@@ -247,13 +247,14 @@ fn after_101_the_connection_and_what_came_behind_is_the_callers() {
 
         let conduit = forwarded.upgraded.unwrap();
         assert_eq!(conduit.received, b"first frame");
-        let mut socket = conduit.socket;
-        let nothing = crate::socket::Conduit::receive(&mut socket, &mut [0]);
+        let mut stream = conduit.stream;
+        let nothing = crate::socket::Conduit::receive(&mut stream, &mut [0]);
         assert_eq!(nothing.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut socket = stream.socket();
         socket.set_nonblocking(false).unwrap();
-        (&socket).write_all(b"ping").unwrap();
+        socket.write_all(b"ping").unwrap();
         let mut word = [0; 4];
-        (&socket).read_exact(&mut word).unwrap();
+        socket.read_exact(&mut word).unwrap();
         assert_eq!(&word, b"pong");
         assert_eq!(backend.idle(), 0);
         backend.done();

@@ -1,13 +1,15 @@
 //! The connection of one probe, as ureq's transport: over any kind of socket, and over for good at the probe's deadline.
 //!
-//! Probes are few: unlike the connections of the traffic these are plain, and end with the probe.
+//! Probes are few: unlike the connections of the traffic these end with the probe.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -16,7 +18,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::socket::Socket;
+use crate::upstream::stream::{Stream, wait};
 
 /// Bytes of input room, which bounds an answer's head, and of output room.
 const BUFFER: usize = 16 * 1024;
@@ -28,9 +30,9 @@ pub(super) struct Once {
 }
 
 impl Once {
-    pub(super) fn new(socket: Socket, deadline: Instant) -> Once {
+    pub(super) fn new(stream: Stream, deadline: Instant) -> Once {
         let line = Line {
-            socket,
+            stream,
             deadline,
             buffers: LazyBuffers::new(BUFFER, BUFFER),
         };
@@ -51,19 +53,30 @@ impl Connector<()> for Once {
 /// A connection until its deadline.
 #[derive(Debug)]
 pub(super) struct Line {
-    socket: Socket,
+    stream: Stream,
     deadline: Instant,
     buffers: LazyBuffers,
 }
 
 impl Line {
-    /// Lets the next system call wait no longer than there is time.
-    fn limit(&self, which: Timeout) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+    /// What to tell when it broke.
+    fn fault(&self, error: Errno) -> io::Error {
+        match self.stream.failure() {
+            Some(failure) => io::Error::other(failure.reason),
+            None => error.into(),
         }
-        Ok(set_socket_timeout(&self.socket, which, Some(left))?)
+    }
+
+    /// Waits after a call that could do nothing, and tells any other error.
+    fn wait(&self, error: Errno, wanted: PollFlags) -> io::Result<()> {
+        match error {
+            Errno::INTR if self.deadline > Instant::now() => Ok(()),
+            Errno::AGAIN | Errno::INTR => {
+                wait(&self.stream, wanted, self.deadline)?;
+                Ok(())
+            }
+            error => Err(self.fault(error)),
+        }
     }
 }
 
@@ -73,20 +86,27 @@ impl Transport for Line {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-        // A probe's request is one small write, so limiting it as a whole is not worth a loop.
-        self.limit(Timeout::Send)?;
-        let bytes = self.buffers.output().get(..amount).unwrap_or_default();
-        (&self.socket).write_all(bytes)?;
-        Ok(())
+        let mut sent = 0;
+        loop {
+            let bytes = self.buffers.output().get(sent..amount).unwrap_or_default();
+            let result = match bytes {
+                [] => self.stream.flush().map(|()| 0),
+                bytes => self.stream.send(bytes, &[]),
+            };
+            match result {
+                Ok(0) => return Ok(()),
+                Ok(count) => sent += count,
+                Err(error) => self.wait(error, PollFlags::OUT)?,
+            }
+        }
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let count = loop {
-            self.limit(Timeout::Recv)?;
-            let read = (&self.socket).read(self.buffers.input_append_buf());
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-                read => break read?,
+            let room = self.buffers.input_append_buf();
+            match self.stream.receive(room, RecvFlags::DONTWAIT) {
+                Ok(count) => break count,
+                Err(error) => self.wait(error, PollFlags::IN)?,
             }
         };
         self.buffers.input_appended(count);

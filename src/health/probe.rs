@@ -1,4 +1,4 @@
-//! One probe: a connect, or a GET with an expected status and perhaps a text in the body.
+//! One probe: a connect (with the handshake, where TLS is spoken), or a GET with an expected status and perhaps a text in the body.
 //!
 //! It has an agent and a connection of its own, which end with it (see [`super::line`]).
 
@@ -8,9 +8,9 @@ use std::time::Instant;
 use ureq::Agent;
 
 use crate::config::model::Health;
-use crate::socket::Socket;
 use crate::upstream::backend::Backend;
 use crate::upstream::dial::{DialError, dial};
+use crate::upstream::stream::Stream;
 
 use super::line::{Anywhere, Once};
 
@@ -28,9 +28,9 @@ pub(super) struct Outcome {
 pub(super) fn run(backend: &Backend, settings: &Health) -> Outcome {
     let started = Instant::now();
     let deadline = started + settings.timeout;
-    let result = connect(backend, deadline).and_then(|socket| match &settings.path {
+    let result = connect(backend, deadline).and_then(|stream| match &settings.path {
         None => Ok("connected".into()),
-        Some(path) => get(backend, socket, path, settings, deadline),
+        Some(path) => get(backend, stream, path, settings, deadline),
     });
     let millis = started.elapsed().as_millis();
     match result {
@@ -45,16 +45,17 @@ pub(super) fn run(backend: &Backend, settings: &Health) -> Outcome {
     }
 }
 
-fn connect(backend: &Backend, deadline: Instant) -> Result<Socket, String> {
+fn connect(backend: &Backend, deadline: Instant) -> Result<Stream, String> {
     dial(backend, deadline).map_err(|error| match error {
         DialError::Name => "the name does not resolve".into(),
         DialError::Connect(error) => describe_io(&error),
+        DialError::Tls(failure) => failure.reason,
     })
 }
 
 fn get(
     backend: &Backend,
-    socket: Socket,
+    stream: Stream,
     path: &str,
     settings: &Health,
     deadline: Instant,
@@ -71,7 +72,7 @@ fn get(
             " (health check)"
         ))
         .build();
-    let connector = Once::new(socket, deadline);
+    let connector = Once::new(stream, deadline);
     let url = format!("http://{}{path}", backend.authority);
     let response = Agent::with_parts(config, connector, Anywhere)
         .get(&url)

@@ -270,9 +270,11 @@ impl Context {
             } else {
                 ""
             };
+            let reason = attempt.reason.as_deref();
+            let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
             let connection = if attempt.is_reused { "idle" } else { "new" };
             log::warn!(
-                "attempt {number} at backend {} failed after {} ms over {connection} connection: {cause}{again} (id={id})",
+                "attempt {number} at backend {} failed after {} ms over {connection} connection: {cause}{reason}{again} (id={id})",
                 attempt.backend,
                 attempt.duration.as_millis(),
             );

@@ -24,20 +24,27 @@ pub(super) fn due(upstream: &Upstream, errand: &Errand, now: Instant) -> Option<
     Some(now + upstream.slow_after(now)?)
 }
 
+/// Whether it may be no answer that ended the wait: the request is late, or what came was for TLS only.
+pub(super) fn is_uncertain(errand: &Errand) -> bool {
+    let is_secured = matches!(&errand.first, First::Launched(launched) if launched.is_secured());
+    errand.hedge_at.is_some() || is_secured
+}
+
 /// Looks at a job that has waited for its answer, or until it was late. Gives it back unless it goes on waiting.
 pub(super) fn look(mut job: Box<Job>, watch: &Watch<Box<Job>>) -> Option<Box<Job>> {
     let now = Instant::now();
     let Some(errand) = &mut job.errand else {
         return Some(job);
     };
-    let (First::Launched(launched), Some(at)) = (&errand.first, errand.hedge_at.take()) else {
+    let First::Launched(launched) = &mut errand.first else {
         return Some(job);
     };
-    // Before that, it was called because something has come.
-    let is_late = at <= now;
     let is_over = launched.wait().is_none_or(|(_, until)| until <= now);
-    if !is_late || is_over || launched.has_news() {
+    if is_over || launched.has_news() {
         return Some(job);
+    }
+    if errand.hedge_at.take_if(|at| *at <= now).is_none() {
+        return leave(job, watch);
     }
     let lease = other(&mut job, now);
     if lease.is_some_and(|lease| hedge(&mut job, lease, now)) {

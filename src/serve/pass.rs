@@ -63,11 +63,8 @@ pub(super) fn pass(mut job: Box<Job>, tools: &Tools) -> Ran {
             Some(job) => job,
             None => return Ran::UntilItWaits,
         };
-    } else if job
-        .errand
-        .as_ref()
-        .is_some_and(|errand| errand.hedge_at.is_some())
-    {
+    }
+    if job.errand.as_ref().is_some_and(hedge::is_uncertain) {
         job = match hedge::look(job, &tools.watch) {
             Some(job) => job,
             None => return Ran::UntilItWaits,

@@ -87,7 +87,7 @@ pub(super) fn open(
     };
     let tunnel = Tunnel {
         client: client.conduit,
-        backend: Box::new(conduit.socket),
+        backend: Box::new(conduit.stream),
         to_client: conduit.received,
         to_backend: client.received,
         on_end: Box::new(on_end),

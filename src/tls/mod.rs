@@ -4,6 +4,8 @@
 
 mod assemble;
 mod certificate;
+pub mod client;
+pub mod failure;
 mod fault;
 mod pair;
 mod pem;

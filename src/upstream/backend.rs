@@ -18,6 +18,7 @@ use super::health::{Health, Status};
 use super::idle::IdlePool;
 use super::place::Place;
 use super::speed::Speed;
+use super::tls::Tls;
 
 pub use super::skip::Skip;
 
@@ -40,6 +41,8 @@ pub struct Backend {
     /// How fast it answers.
     pub speed: Speed,
     pub(super) place: Place,
+    /// `None`: it is not spoken.
+    pub(super) tls: Option<Arc<Tls>>,
     at: model::BackendAddress,
     resolve: Resolve,
     /// What of the condition a pick has to know: [`OPEN`], [`CLOSED`], or until when it is tripped or has its trial. A pick
@@ -77,8 +80,13 @@ pub(super) enum Gate {
 }
 
 impl Backend {
-    /// A backend that nobody has checked yet.
+    /// A backend that nobody has checked yet; to one that speaks TLS nobody can connect.
     pub fn new(settings: &model::Backend) -> Backend {
+        Backend::with(settings, None)
+    }
+
+    /// A backend that nobody has checked yet, with the TLS of its upstream.
+    pub(super) fn with(settings: &model::Backend, tls: Option<&Arc<Tls>>) -> Backend {
         let (place, authority, address) = Place::new(settings);
         let condition = Condition {
             is_resolved: place.is_known(),
@@ -92,6 +100,7 @@ impl Backend {
             idle: IdlePool::default(),
             speed: Speed::default(),
             place,
+            tls: tls.filter(|_| settings.at.is_tls()).map(Arc::clone),
             at: settings.at.clone(),
             resolve: settings.resolve.clone(),
             gate: AtomicU64::new(gate),
@@ -105,6 +114,17 @@ impl Backend {
     /// Whether `settings` mean this very backend: then what is known about it goes on.
     pub fn is(&self, settings: &model::Backend) -> bool {
         *self.id == settings.id && self.at == settings.at && self.resolve == settings.resolve
+    }
+
+    /// Whether TLS is spoken with it on these terms, if at all.
+    pub(super) fn speaks(&self, tls: Option<&Arc<Tls>>) -> bool {
+        let wanted = tls.filter(|_| self.at.is_tls());
+        self.tls.as_ref().map(Arc::as_ptr) == wanted.map(Arc::as_ptr)
+    }
+
+    /// Where it is, as a URL.
+    pub fn at(&self) -> &model::BackendAddress {
+        &self.at
     }
 
     /// It has just joined others that are serving: it gets its share step by step where a slow start is asked for.

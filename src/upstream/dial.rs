@@ -1,4 +1,4 @@
-//! Makes a new connection to a backend, over TCP or a Unix socket, within a deadline.
+//! Makes a new connection to a backend, over TCP or a Unix socket and perhaps with TLS, within a deadline.
 //!
 //! Nothing is sent here, and nothing is kept: see [`super::idle`] for connections that are used again.
 
@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
+use crate::tls::failure::Failure;
 
 use super::backend::Backend;
 use super::place::Place;
+use super::secure::{HandshakeError, Secure};
+use super::stream::Stream;
 
 /// No address gets less time than this, however many there are.
 const MIN_CONNECT: Duration = Duration::from_millis(10);
@@ -24,13 +27,41 @@ pub enum DialError {
     Name,
     /// The connection was refused or not accepted in time (`TimedOut`); the last address's word.
     Connect(io::Error),
+    /// It is there, but TLS with it did not come about.
+    Tls(Failure),
 }
 
 /// Connects to `backend`; the socket blocks. Its name is not looked up here, but a failure is a reason for others to do so.
 ///
 /// # Errors
-/// When no address of it is known, or none of its addresses accepts before `deadline`.
-pub fn dial(backend: &Backend, deadline: Instant) -> Result<Socket, DialError> {
+/// When no address of it is known, none of its addresses accepts before `deadline`, or TLS is wanted and does not come about.
+pub fn dial(backend: &Backend, deadline: Instant) -> Result<Stream, DialError> {
+    let socket = connect(backend, deadline)?;
+    if !backend.at().is_tls() {
+        return Ok(Stream::Plain(socket));
+    }
+    let secured = secure(backend, socket, deadline);
+    if let (Err(_), Place::Tcp(name)) = (&secured, &backend.place) {
+        // Perhaps somebody else is there by now.
+        name.doubt();
+    }
+    secured.map(|secure| Stream::Secure(Box::new(secure)))
+}
+
+fn secure(backend: &Backend, socket: Socket, deadline: Instant) -> Result<Secure, DialError> {
+    let host = backend.at().host_and_port().map_or("", |(host, _)| host);
+    let Some(tls) = &backend.tls else {
+        let reason = "its upstream has no settings for TLS";
+        return Err(DialError::Tls(Failure::protocol(reason)));
+    };
+    let session = tls.connection(host).map_err(DialError::Tls)?;
+    Secure::establish(socket, session, deadline).map_err(|error| match error {
+        HandshakeError::Io(error) => DialError::Connect(error),
+        HandshakeError::Tls(failure) => DialError::Tls(failure),
+    })
+}
+
+fn connect(backend: &Backend, deadline: Instant) -> Result<Socket, DialError> {
     match &backend.place {
         Place::Tcp(name) => {
             let addresses = name.addresses();
@@ -119,7 +150,7 @@ mod tests {
         assert_eq!(over_unix.authority, "localhost");
         assert_eq!(over_unix.address, format!("unix:{}", path.display()));
 
-        let mut ends: [(Socket, Box<dyn Read>); 2] = [
+        let mut ends: [(Stream, Box<dyn Read>); 2] = [
             (
                 dial(&over_tcp, soon()).unwrap(),
                 Box::new(tcp.accept().unwrap().0),
@@ -130,7 +161,7 @@ mod tests {
             ),
         ];
         for (ours, theirs) in &mut ends {
-            (&*ours).write_all(b"hello").unwrap();
+            ours.socket().write_all(b"hello").unwrap();
             let mut bytes = [0; 5];
             theirs.read_exact(&mut bytes).unwrap();
             assert_eq!(&bytes, b"hello");

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::net::RecvFlags;
 
 use crate::socket::Socket;
 
 use super::keep_alive::{self, KeepAlive};
+use super::stream::{News, Stream};
 use super::watch::Registration;
 
 /// Most idle connections kept per backend. Every worker can leave one behind; this bounds many workers.
@@ -21,8 +21,8 @@ const MAX_IDLE: usize = 1024;
 /// A connection to a backend.
 #[derive(Debug)]
 pub struct Connection {
-    /// Blocking.
-    pub socket: Socket,
+    /// Its socket blocks.
+    pub stream: Stream,
     /// What a blocking receive waits at most (SO_RCVTIMEO), as it was set last; `None`: for ever.
     pub patience: Option<Duration>,
     /// Its place where requests wait for their answers, once it had one.
@@ -37,25 +37,25 @@ impl Connection {
     /// answer.)
     pub fn expect_much(&mut self) {
         if let Some(registration) = self.registration.take() {
-            registration.release(&self.socket);
+            registration.release(self.stream.socket());
         }
         #[cfg(target_os = "linux")]
-        if let Socket::Tcp(socket) = &self.socket {
+        if let Socket::Tcp(socket) = self.stream.socket() {
             // Without it, it is slower.
             let _ = rustix::net::sockopt::set_tcp_quickack(socket, true);
         }
     }
 }
 
-impl From<Socket> for Connection {
+impl From<Stream> for Connection {
     /// A connection that was just made.
-    fn from(socket: Socket) -> Connection {
-        let peer = match &socket {
+    fn from(stream: Stream) -> Connection {
+        let peer = match stream.socket() {
             Socket::Tcp(socket) => socket.peer_addr().ok(),
             Socket::Unix(_) => None,
         };
         Connection {
-            socket,
+            stream,
             peer,
             patience: None,
             registration: None,
@@ -89,7 +89,7 @@ struct State {
 
 impl State {
     fn admits(&self, connection: &Connection) -> bool {
-        let (Some(peers), Socket::Tcp(_)) = (&self.peers, &connection.socket) else {
+        let (Some(peers), Socket::Tcp(_)) = (&self.peers, connection.stream.socket()) else {
             return true;
         };
         connection.peer.is_some_and(|peer| {
@@ -123,9 +123,9 @@ impl IdlePool {
     /// was seen to survive: for requests that can be repeated when the backend closes it at that very moment.
     pub fn check_out(&self, now: Instant, tolerates_stale: bool) -> Option<Reused> {
         loop {
-            let found = self.take(now, tolerates_stale)?;
+            let mut found = self.take(now, tolerates_stale)?;
             let idle = found.age(now);
-            let is_alive = is_quiet(&found.connection.socket);
+            let is_alive = found.connection.stream.news() == News::None;
             // Short waits teach nothing: spare them the lock.
             if idle >= keep_alive::SHORTEST {
                 self.learn(idle, is_alive);
@@ -188,8 +188,8 @@ impl IdlePool {
         // System calls are made outside the lock; what is looked at is out of the pool meanwhile.
         let old = self.take_old(now);
         let mut alive = Vec::with_capacity(old.len());
-        for idle in old {
-            let is_alive = is_quiet(&idle.connection.socket);
+        for mut idle in old {
+            let is_alive = idle.connection.stream.news() == News::None;
             if idle.announced.is_none() {
                 self.learn(idle.age(now), is_alive);
             }
@@ -251,14 +251,6 @@ impl IdlePool {
     }
 }
 
-/// Whether the backend has neither closed the connection nor said anything on it.
-fn is_quiet(socket: &Socket) -> bool {
-    let mut byte = [0];
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    let peeked = rustix::net::recv(socket, &mut byte, flags);
-    matches!(peeked, Err(rustix::io::Errno::AGAIN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +260,7 @@ mod tests {
 
     fn pair() -> (Connection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Socket::Unix(ours).into(), theirs)
+        (Stream::Plain(Socket::Unix(ours)).into(), theirs)
     }
 
     fn marked(patience: u64) -> (Connection, UnixStream) {
@@ -335,7 +327,10 @@ mod tests {
         let now = Instant::now();
         let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let [old, new] = listeners.each_ref().map(|one| one.local_addr().unwrap());
-        let connect = |to| Connection::from(Socket::Tcp(std::net::TcpStream::connect(to).unwrap()));
+        let connect = |to| {
+            let socket = std::net::TcpStream::connect(to).unwrap();
+            Connection::from(Stream::Plain(Socket::Tcp(socket)))
+        };
         for to in [old, new] {
             pool.check_in(connect(to), now, None);
         }
@@ -347,8 +342,10 @@ mod tests {
         pool.check_in(connect(new), now, None);
         pool.reap(now + 6 * SECOND);
         assert_eq!(pool.len(), 2);
-        let kept = pool.check_out(now, false).unwrap().connection.socket;
-        assert!(matches!(kept, Socket::Tcp(kept) if kept.peer_addr().unwrap() == new));
+        let kept = pool.check_out(now, false).unwrap().connection.stream;
+        assert!(
+            matches!(kept, Stream::Plain(Socket::Tcp(kept)) if kept.peer_addr().unwrap() == new)
+        );
     }
 
     #[test]

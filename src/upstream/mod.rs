@@ -22,8 +22,11 @@ mod name;
 mod outlier;
 mod place;
 pub mod report;
+mod secure;
 mod skip;
 pub mod speed;
+pub mod stream;
+mod tls;
 pub mod vacancy;
 pub mod watch;
 
@@ -40,6 +43,7 @@ use breaker::{Ejected, Reason, State};
 use budget::Budget;
 use hedging::Hedging;
 use member::{Member, Tier};
+use tls::Tls;
 use vacancy::Vacancy;
 
 /// A named group of backends.
@@ -53,6 +57,8 @@ pub struct Upstream {
     pub members: Vec<Member>,
     /// `settings.slow_start` in nanoseconds.
     slow_start: u64,
+    /// For those of its backends that speak it.
+    tls: Option<Arc<Tls>>,
     shared: Arc<Shared>,
 }
 
@@ -69,8 +75,9 @@ struct Shared {
 impl Upstream {
     /// An upstream none of whose backends has been checked yet.
     pub fn new(settings: &model::Upstream) -> Upstream {
-        Upstream::build(settings, Arc::default(), |settings| {
-            Arc::new(Backend::new(settings))
+        let tls = Tls::of(settings, None);
+        Upstream::build(settings, Arc::default(), tls, |settings, tls| {
+            Arc::new(Backend::with(settings, tls))
         })
     }
 
@@ -86,13 +93,21 @@ impl Upstream {
 
     /// The upstream that takes over from this one, with the backends that both have.
     pub fn successor(&self, settings: &model::Upstream, now: Instant) -> Upstream {
-        Upstream::build(settings, Arc::clone(&self.shared), |settings| {
+        let tls = Tls::of(settings, self.tls.as_ref());
+        let shared = Arc::clone(&self.shared);
+        Upstream::build(settings, shared, tls, |settings, tls| {
             let mut known = self.backends();
-            if let Some(known) = known.find(|backend| backend.is(settings)) {
-                return Arc::clone(known);
+            let known = known.find(|backend| backend.is(settings));
+            match known {
+                Some(known) if known.speaks(tls) => return Arc::clone(known),
+                _ => (),
             }
-            let backend = Backend::new(settings);
-            backend.join(now);
+            let backend = Backend::with(settings, tls);
+            match known {
+                // It is the same server. Only connections from before are not trusted any more.
+                Some(known) => backend.restore(&known.totals(), known.speed.mean_time(), now),
+                None => backend.join(now),
+            }
             Arc::new(backend)
         })
     }
@@ -100,10 +115,11 @@ impl Upstream {
     fn build(
         settings: &model::Upstream,
         shared: Arc<Shared>,
-        backend: impl Fn(&model::Backend) -> Arc<Backend>,
+        tls: Option<Arc<Tls>>,
+        backend: impl Fn(&model::Backend, Option<&Arc<Tls>>) -> Arc<Backend>,
     ) -> Upstream {
         let member = |settings: &model::Backend| Member {
-            backend: backend(settings),
+            backend: backend(settings, tls.as_ref()),
             settings: settings.clone(),
         };
         Upstream {
@@ -111,6 +127,7 @@ impl Upstream {
             members: settings.backends.iter().map(member).collect(),
             slow_start: u64::try_from(settings.slow_start.as_nanos()).unwrap_or(u64::MAX),
             settings: settings.clone(),
+            tls,
             shared,
         }
     }

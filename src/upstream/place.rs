@@ -25,15 +25,23 @@ impl Place {
     /// Also the authority (`host:port`, as a `Host` field writes it) and the address for people.
     pub(super) fn new(settings: &model::Backend) -> (Place, String, String) {
         match &settings.at {
-            BackendAddress::Tcp { host, port } => {
-                let authority = if host.contains(':') {
-                    format!("[{host}]:{port}")
+            BackendAddress::Tcp { host, port } | BackendAddress::Tls { host, port } => {
+                let host_part = if host.contains(':') {
+                    format!("[{host}]")
                 } else {
-                    format!("{host}:{port}")
+                    host.clone()
+                };
+                let whole = format!("{host_part}:{port}");
+                // A `Host` field without a port means the scheme's own (RFC 9110 section 4.2.2), and some servers know their
+                // name only so.
+                let authority = if settings.at.is_tls() && *port == 443 {
+                    host_part
+                } else {
+                    whole.clone()
                 };
                 let address = match settings.resolve {
                     Resolve::At { address, .. } => SocketAddr::new(address, *port).to_string(),
-                    Resolve::One | Resolve::All => authority.clone(),
+                    Resolve::One | Resolve::All => whole,
                 };
                 let name = Name::new(host, *port, &settings.resolve);
                 (Place::Tcp(name), authority, address)

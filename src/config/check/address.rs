@@ -132,22 +132,23 @@ pub(super) fn collide(one: &Address, other: &Address) -> bool {
 /// What a backend is called unless it was given an id: `host:port`, with brackets around an IPv6 address, or
 /// `unix:/path`.
 pub(super) fn backend_id(backend: &BackendAddress) -> String {
-    match backend {
-        BackendAddress::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-        BackendAddress::Tcp { host, port } => format!("{host}:{port}"),
-        BackendAddress::Unix(_) => backend.to_string(),
+    match backend.host_and_port() {
+        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some((host, port)) => format!("{host}:{port}"),
+        None => backend.to_string(),
     }
 }
 
 /// Whether a connection to `backend` arrives at `listener`, as far as can be told without asking anyone.
 pub(super) fn reaches(backend: &BackendAddress, listener: &Address) -> bool {
-    let (host, port, listener) = match (backend, listener) {
-        (BackendAddress::Tcp { host, port }, Address::Ip(listener)) => (host, *port, listener),
-        (BackendAddress::Unix(path), Address::Unix(own)) => return path == own,
-        _ => return false,
+    if let (BackendAddress::Unix(path), Address::Unix(own)) = (backend, listener) {
+        return path == own;
+    }
+    let (Some((host, port)), Address::Ip(listener)) = (backend.host_and_port(), listener) else {
+        return false;
     };
     let own = listener.ip().to_canonical();
-    let host = match host.as_str() {
+    let host = match host {
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         host => host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
     };
@@ -155,8 +156,8 @@ pub(super) fn reaches(backend: &BackendAddress, listener: &Address) -> bool {
         && host.is_some_and(|ip| ip == own || (ip.is_loopback() && own.is_unspecified()))
 }
 
-/// Parses `http://host`, `http://host:port`, `http://[::1]:port`, each perhaps with a `/` at the end, and
-/// `unix:/path`. The host is in lower case and without brackets.
+/// Parses `http://host`, `http://host:port`, `http://[::1]:port`, each perhaps with a `/` at the end, the same with `https`,
+/// and `unix:/path`. The host is in lower case and without brackets.
 pub(crate) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return parse_unix_backend(path);
@@ -170,16 +171,14 @@ pub(crate) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
         let hint = format!("write \"http://{text}\"");
         return fault(format!("backend \"{text}\" is not a URL"), hint);
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            return fault(
-                "https backends are not available in this version",
-                "use http://, over a network that you trust",
-            );
+    let is_tls = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
+        _ => {
+            let message = format!("backends speak http or https, not `{scheme}`");
+            return fault(message, example);
         }
-        _ => return fault(format!("backends speak http, not `{scheme}`"), example),
-    }
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
     if authority.contains('@') {
@@ -189,7 +188,9 @@ pub(crate) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
     if !matches!(tail, "" | "/") {
         return fault(
             format!("backend \"{text}\" has a path or query"),
-            format!("write \"http://{authority}\"; use `strip_prefix` of a route to change paths"),
+            format!(
+                "write \"{scheme}://{authority}\"; use `strip_prefix` of a route to change paths"
+            ),
         );
     }
     let (host, port) = match authority.rsplit_once(':') {
@@ -197,6 +198,7 @@ pub(crate) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
         _ => (authority, None),
     };
     let port = match port.map(parse_port) {
+        None if is_tls => 443,
         None => 80,
         Some(Ok(port)) if port > 0 => port,
         Some(_) => {
@@ -205,6 +207,7 @@ pub(crate) fn parse_backend(text: &str) -> Result<BackendAddress, Fault> {
         }
     };
     match parse_host(host) {
+        Some(host) if is_tls => Ok(BackendAddress::Tls { host, port }),
         Some(host) => Ok(BackendAddress::Tcp { host, port }),
         None => fault(format!("backend \"{text}\" has no usable host"), example),
     }
@@ -407,14 +410,16 @@ mod tests {
             ("http://my_service:1", "my_service:1"),
             ("http://[::1]:9001", "[::1]:9001"),
             ("http://[::1]", "[::1]:80"),
+            ("https://web", "web:443"),
+            ("HTTPS://[::1]:8443/", "[::1]:8443"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
         ] {
             assert_eq!(backend_id(&parse_backend(text).unwrap()), id);
         }
         for (text, part) in [
             ("127.0.0.1:9001", "is not a URL"),
-            ("https://web", "not available"),
-            ("ftp://web", "speak http"),
+            ("ftp://web", "speak http or https"),
+            ("https://web/path", "path or query"),
             ("http://web/path", "path or query"),
             ("http://web?x", "path or query"),
             ("http://", "no usable host"),

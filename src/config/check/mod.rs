@@ -25,6 +25,7 @@ mod status;
 mod template;
 mod tls;
 mod upstream;
+mod upstream_tls;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::status::parse_status;
 use super::{
     SHORTEST, backend, balance, check_name, check_unique, discovery, duration, given, number,
-    path_fault,
+    path_fault, upstream_tls,
 };
 use crate::config::file::{ConfigFile, HealthFile, UpstreamFile};
 use crate::config::model::{Health, Server, Upstream, UpstreamTimeouts};
@@ -95,6 +95,7 @@ fn check_upstream(
         health: check_health(&file.health, report),
         ejection: balance::check_ejection(&file.ejection, report),
         retry: balance::check_retry(&file.retry, number, report),
+        tls: upstream_tls::check_tls(file, &backends, report),
         backends,
         discovery,
         timeouts: UpstreamTimeouts {

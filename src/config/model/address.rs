@@ -72,31 +72,52 @@ pub enum BackendAddress {
         /// Default 80.
         port: u16,
     },
+    /// TLS over TCP.
+    Tls {
+        /// Host name or address literal, without brackets.
+        host: String,
+        /// Default 443.
+        port: u16,
+    },
     /// A Unix socket, by its absolute path.
     Unix(PathBuf),
 }
 
 impl BackendAddress {
-    /// The host name, where it is one that has to be looked up.
-    pub fn name(&self) -> Option<&str> {
+    /// Whether TLS is spoken with it.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, BackendAddress::Tls { .. })
+    }
+
+    /// Host and port, unless it is a Unix socket.
+    pub fn host_and_port(&self) -> Option<(&str, u16)> {
         match self {
-            BackendAddress::Tcp { host, .. } => {
-                Some(host.as_str()).filter(|host| host.parse::<IpAddr>().is_err())
+            BackendAddress::Tcp { host, port } | BackendAddress::Tls { host, port } => {
+                Some((host, *port))
             }
             BackendAddress::Unix(_) => None,
         }
     }
+
+    /// The host name, where it is one that has to be looked up.
+    pub fn name(&self) -> Option<&str> {
+        let (host, _) = self.host_and_port()?;
+        Some(host).filter(|host| host.parse::<IpAddr>().is_err())
+    }
 }
 
-/// `http://127.0.0.1:80` or `unix:/run/app.sock`, as in the configuration.
+/// `http://127.0.0.1:80`, `https://api.internal:443` or `unix:/run/app.sock`, as in the configuration.
 impl fmt::Display for BackendAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BackendAddress::Tcp { host, port } if host.contains(':') => {
-                write!(f, "http://[{host}]:{port}")
-            }
-            BackendAddress::Tcp { host, port } => write!(f, "http://{host}:{port}"),
-            BackendAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        let (scheme, host, port) = match self {
+            BackendAddress::Tcp { host, port } => ("http", host, port),
+            BackendAddress::Tls { host, port } => ("https", host, port),
+            BackendAddress::Unix(path) => return write!(f, "unix:{}", path.display()),
+        };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }

@@ -20,6 +20,7 @@ use ureq::Error;
 use ureq::unversioned::transport::{Buffers, NextTimeout, Transport};
 
 use crate::error::Cause;
+use crate::tls::failure::Failure;
 use crate::upstream::idle::Connection;
 
 use super::BackendConduit;
@@ -71,8 +72,16 @@ impl Wire {
     }
 
     fn broken(&self) -> Error {
-        self.call
-            .fail(Cause::BackendClosed, "the connection is gone")
+        match self.tls_failure() {
+            Some(failure) => self.call.fail_tls(failure),
+            None => self
+                .call
+                .fail(Cause::BackendClosed, "the connection is gone"),
+        }
+    }
+
+    fn tls_failure(&self) -> Option<Failure> {
+        self.connection.as_ref()?.stream.failure()
     }
 
     fn slow(&self) -> Error {
@@ -130,7 +139,7 @@ impl Drop for Wire {
             && let Some(connection) = self.connection.take()
         {
             *self.call.facts.conduit.lock() = Some(BackendConduit {
-                socket: connection.socket,
+                stream: connection.stream,
                 received: self.buffers.unread().to_vec(),
             });
         }

@@ -73,6 +73,11 @@ impl Wire {
                 Ok(Some(found)) if found.1 <= MAX_RESPONSE_HEAD => found,
                 Ok(None) if unread.len() <= MAX_RESPONSE_HEAD => return Ok(()),
                 _ => {
+                    if is_tls_record(unread) {
+                        let reason =
+                            "what the backend says looks like TLS: is it an https:// backend?";
+                        *self.call.facts.reason.lock() = Some(reason.to_owned());
+                    }
                     return Err(self.call.fail(
                         Cause::BadResponse,
                         "the response head is malformed or too large",
@@ -150,18 +155,23 @@ impl Wire {
         };
         let patience = wanted.max(MIN_PATIENCE);
         connection.patience = Some(patience);
-        set_socket_timeout(&connection.socket, Timeout::Recv, Some(patience))
+        set_socket_timeout(&connection.stream, Timeout::Recv, Some(patience))
             .map_err(|_| self.broken())
     }
 
     pub(super) fn receive_now(&mut self, flags: RecvFlags) -> Result<usize, Errno> {
-        let Some(connection) = &self.connection else {
+        let Some(connection) = &mut self.connection else {
             return Ok(0);
         };
         let room = self.buffers.input_append_buf();
-        let (count, _) = rustix::net::recv(&connection.socket, room, flags)?;
+        let count = connection.stream.receive(room, flags)?;
         self.buffers.input_appended(count);
         self.call.facts.received.add(count as u64);
         Ok(count)
     }
+}
+
+/// Whether it begins like an alert or a handshake (RFC 8446 section 5.1).
+fn is_tls_record(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15 | 0x16, 3, ..])
 }

@@ -1,15 +1,13 @@
 //! The sending side of a backend connection: head and body, with an eye on what the backend says meanwhile.
 
-use std::io::IoSlice;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use rustix::net::RecvFlags;
 use ureq::Error;
 
 use crate::error::Cause;
-use crate::socket::Socket;
 
 use super::Wire;
 
@@ -19,9 +17,10 @@ impl Wire {
     pub(super) fn send(&mut self, amount: usize) -> Result<(), Error> {
         let mut done = 0;
         while !self.call.facts.is_early.is_set() {
-            let Some(connection) = &self.connection else {
+            let Some(connection) = &mut self.connection else {
                 return Err(self.broken());
             };
+            let stream = &mut connection.stream;
             let head: &[u8] = if self.is_head_sent {
                 &[]
             } else {
@@ -33,11 +32,15 @@ impl Wire {
                 body.get(done.saturating_sub(head.len())..)
                     .unwrap_or_default(),
             );
-            if rest.0.is_empty() && rest.1.is_empty() {
-                self.is_head_sent = true;
-                return Ok(());
-            }
-            match send_both(&connection.socket, rest.0, rest.1) {
+            let sent = match rest {
+                ([], []) => stream.flush().map(|()| 0),
+                (head, body) => stream.send(head, body),
+            };
+            match sent {
+                Ok(0) => {
+                    self.is_head_sent = true;
+                    return Ok(());
+                }
                 Ok(count) => {
                     done += count;
                     self.call.facts.sent.add(count as u64);
@@ -98,7 +101,7 @@ impl Wire {
                 tv_sec: 86_400,
                 tv_nsec: 0,
             });
-            let mut fds = [PollFd::new(&connection.socket, wanted)];
+            let mut fds = [PollFd::new(&connection.stream, wanted)];
             match poll(&mut fds, Some(&timeout)) {
                 Ok(0) => return Err(self.slow()),
                 Ok(_) => return Ok(fds.first().map_or(PollFlags::empty(), PollFd::revents)),
@@ -107,16 +110,4 @@ impl Wire {
             }
         }
     }
-}
-
-fn send_both(socket: &Socket, head: &[u8], body: &[u8]) -> Result<usize, Errno> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    if head.is_empty() {
-        return rustix::net::send(socket, body, flags);
-    }
-    if body.is_empty() {
-        return rustix::net::send(socket, head, flags);
-    }
-    let parts = [IoSlice::new(head), IoSlice::new(body)];
-    rustix::net::sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags)
 }

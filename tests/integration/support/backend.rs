@@ -11,8 +11,9 @@ use std::thread::JoinHandle;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::conn::{BodyEnd, Conn, Seen};
+use super::conn::{BodyEnd, Conn, Seen, serve_pattern};
 use super::gate::Gate;
+use super::secured::Secured;
 use super::wire::{Broken, Framing, Wire};
 
 type Script = dyn Fn(&mut Conn) + Send + Sync;
@@ -31,6 +32,8 @@ pub struct Backend {
 pub(super) struct Shared {
     pub(super) seen: Mutex<Vec<Seen>>,
     accepted: AtomicUsize,
+    /// None: it speaks no TLS.
+    secured: Option<Arc<Secured>>,
     script: Box<Script>,
 }
 
@@ -47,28 +50,42 @@ impl Backend {
     /// Runs `script` for every request head; the body is read by [`Conn::request`] and by [`Conn::reply`].
     pub fn start(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Backend {
         let (reserve, address) = reserve();
-        Backend::at(address.into(), Some(reserve), script)
+        Backend::at(address.into(), Some(reserve), None, script)
+    }
+
+    /// The same over TLS.
+    pub fn secured(
+        secured: &Arc<Secured>,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Backend {
+        let (reserve, address) = reserve();
+        let secured = Some(Arc::clone(secured));
+        Backend::at(address.into(), Some(reserve), secured, script)
     }
 
     /// Answers every request with 200 and this text, on the port of `other` but on another loopback address, 127.0.0.`last`.
     pub fn beside(other: &Backend, last: u8, text: &'static str) -> Backend {
         let address = SocketAddr::from(([127, 0, 0, last], other.address().port()));
-        Backend::at(address.into(), None, move |conn| conn.reply(200, &[], text))
+        Backend::at(address.into(), None, None, move |conn| {
+            conn.reply(200, &[], text);
+        })
     }
 
     /// The same on a Unix socket.
     pub fn unix(path: &Path, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Backend {
-        Backend::at(SockAddr::unix(path).unwrap(), None, script)
+        Backend::at(SockAddr::unix(path).unwrap(), None, None, script)
     }
 
     fn at(
         address: SockAddr,
         reserve: Option<Socket>,
+        secured: Option<Arc<Secured>>,
         script: impl Fn(&mut Conn) + Send + Sync + 'static,
     ) -> Backend {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             accepted: AtomicUsize::new(0),
+            secured,
             script: Box::new(script),
         });
         let life = Arc::default();
@@ -99,15 +116,7 @@ impl Backend {
     /// `/down` is `size` bytes of [`pattern`]; every other request is answered with the length of its body, and whether that
     /// was the pattern.
     pub fn patterned(size: u64) -> Backend {
-        Backend::start(move |conn| {
-            let seen = conn.request();
-            if seen.target() == "/down" {
-                conn.raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
-                conn.pattern(size);
-            } else {
-                conn.reply(200, &[], format!("{} {}", seen.length, seen.is_pattern));
-            }
-        })
+        Backend::start(serve_pattern(size))
     }
 
     /// Reads the request, then sends these bytes and keeps the connection.
@@ -156,6 +165,7 @@ impl Backend {
     pub fn url(&self) -> String {
         match self.address.as_pathname() {
             Some(path) => format!("unix:{}", path.display()),
+            None if self.shared.secured.is_some() => format!("https://{}", self.address()),
             None => format!("http://{}", self.address()),
         }
     }
@@ -290,8 +300,15 @@ impl Drop for Closed {
 }
 
 fn converse(stream: TcpStream, number: usize, shared: &Arc<Shared>, life: &Arc<Life>) {
+    let wire = match &shared.secured {
+        None => Wire::new(stream),
+        Some(secured) => match secured.accept(stream) {
+            Some(link) => Wire::new(link),
+            None => return,
+        },
+    };
     let mut conn = Conn {
-        wire: Wire::new(stream),
+        wire,
         framing: Framing::Done,
         number,
         index: 0,

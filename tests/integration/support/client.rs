@@ -222,7 +222,7 @@ impl Client {
 
     /// Leaves at once, with a reset.
     pub fn reset(self) {
-        let _ = SockRef::from(&self.wire.stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&*self.wire.stream).set_linger(Some(Duration::ZERO));
     }
 
     fn final_head(&mut self) -> Result<Head, Broken> {

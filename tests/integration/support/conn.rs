@@ -167,13 +167,39 @@ impl Conn {
 
     /// Ends the connection cleanly.
     pub fn close(&mut self) {
+        self.wire.stream.close();
+        self.ended = true;
+    }
+
+    /// Sends with other keys from now on, and says so: a record with nothing in it for HTTP.
+    pub fn change_keys(&mut self) {
+        let tls = self.wire.stream.tls().expect("it speaks TLS");
+        tls.refresh_traffic_keys().unwrap();
+        self.ended |= self.wire.stream.flush().is_err();
+    }
+
+    /// Ends the connection without a word of TLS about it.
+    pub fn cut(&mut self) {
         let _ = self.wire.stream.shutdown(Shutdown::Write);
         self.ended = true;
     }
 
     /// Ends the connection with a reset.
     pub fn reset(&mut self) {
-        let _ = SockRef::from(&self.wire.stream).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&*self.wire.stream).set_linger(Some(Duration::ZERO));
         self.ended = true;
+    }
+}
+
+/// The script of [`super::Backend::patterned`].
+pub fn serve_pattern(size: u64) -> impl Fn(&mut Conn) + Send + Sync + 'static {
+    move |conn| {
+        let seen = conn.request();
+        if seen.target() == "/down" {
+            conn.raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
+            conn.pattern(size);
+        } else {
+            conn.reply(200, &[], format!("{} {}", seen.length, seen.is_pattern));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests are made of: scripted backends, raw clients, proxies in process and as a program, and patience.
 
 pub mod admin;
+pub mod authority;
 pub mod backend;
 pub mod certificates;
 pub mod client;
@@ -13,6 +14,7 @@ pub mod dial;
 pub mod engine;
 pub mod eventually;
 pub mod gate;
+pub mod link;
 pub mod members;
 pub mod mutation;
 pub mod names;
@@ -23,6 +25,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod secure;
+pub mod secured;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::TcpStream;
+
+use super::link::Link;
 
 /// A message head as it was on the wire.
 #[derive(Clone, Default)]
@@ -57,8 +58,8 @@ pub enum Piece {
 /// A socket with what was read from it and not yet used.
 #[derive(Debug)]
 pub struct Wire {
-    /// The socket itself, for writing.
-    pub stream: TcpStream,
+    /// For writing; as a socket it is the one below TLS.
+    pub stream: Link,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -142,9 +143,9 @@ impl Head {
 
 impl Wire {
     /// Nothing read yet.
-    pub fn new(stream: TcpStream) -> Wire {
+    pub fn new(stream: impl Into<Link>) -> Wire {
         Wire {
-            stream,
+            stream: stream.into(),
             buffer: Vec::new(),
         }
     }
