@@ -89,7 +89,12 @@ pub(super) fn contents(certificate: &CertificateDer<'_>) -> Option<Contents> {
     };
     for name in &names {
         match name {
-            GeneralName::DnsName(host) => contents.hosts.push(host.as_str().to_ascii_lowercase()),
+            // Nobody can ask for a name that is not visible, and it would spoil a line of the log.
+            GeneralName::DnsName(host)
+                if host.as_str().bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                contents.hosts.push(host.as_str().to_ascii_lowercase());
+            }
             GeneralName::IpAddress(bytes) => contents.addresses.extend(address(bytes.as_bytes())),
             _ => (),
         }

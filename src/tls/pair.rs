@@ -75,6 +75,18 @@ impl Pair {
         })
     }
 
+    /// The first of [`Pair::names`], and how many more there are.
+    pub(super) fn title(&self) -> String {
+        const SHOWN: usize = 5;
+        let names = self.names();
+        let first: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+        let more = names.len().saturating_sub(SHOWN);
+        match more {
+            0 => first.join(", "),
+            more => format!("{} and {more} more", first.join(", ")),
+        }
+    }
+
     /// Host names and addresses; without any, the subject.
     pub(super) fn names(&self) -> Vec<String> {
         let addresses = self.contents.addresses.iter().map(ToString::to_string);

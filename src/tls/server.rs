@@ -262,7 +262,7 @@ impl Shown {
 /// Tells what has come into use.
 fn tell(source: &Source) {
     let (pair, name) = (&source.pair, source.name());
-    let (names, until) = (pair.names().join(", "), pair.contents.validity.until_text());
+    let (names, until) = (pair.title(), pair.contents.validity.until_text());
     log::info!(
         "{name} is in use: {names}, until {until}, SHA256 {}",
         pair.fingerprint
@@ -275,7 +275,7 @@ fn tell(source: &Source) {
 
 fn remind(source: &Source, now: SystemTime) {
     if let Some((level, text)) = worry(source.pair.contents.validity, now) {
-        let names = source.pair.names().join(", ");
+        let names = source.pair.title();
         log::log!(level, "{} ({names}) {text}", source.name());
     }
 }

@@ -16,6 +16,7 @@ use rustls::{
 };
 
 use super::server::Terminator;
+use super::source::Source;
 use super::{Fault, SelfSigned, fingerprint, provider};
 use crate::config::model::{
     CertificateFiles, Certificates, ClientAuth, ClientAuthMode, ServerTls, TlsVersion,
@@ -69,7 +70,7 @@ impl Folder {
 
 /// Takes every certificate.
 #[derive(Debug)]
-struct Credulous;
+struct Credulous(Vec<SignatureScheme>);
 
 impl ServerCertVerifier for Credulous {
     fn verify_server_cert(
@@ -102,18 +103,25 @@ impl ServerCertVerifier for Credulous {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.0.clone()
     }
 }
 
 fn client(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+    let provider = provider();
+    let algorithms = provider.signature_verification_algorithms;
+    client_that_knows(versions, algorithms.supported_schemes())
+}
+
+fn client_that_knows(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    schemes: Vec<SignatureScheme>,
+) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous))
+        .with_custom_certificate_verifier(Arc::new(Credulous(schemes)))
         .with_no_client_auth()
 }
 
@@ -300,6 +308,36 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
         let (seen, _) = meet(&terminator, &client, name).unwrap();
         assert_eq!(seen, *print, "{name}");
     }
+}
+
+#[test]
+fn of_two_for_one_name_a_client_gets_what_it_can_verify() {
+    let folder = Folder::new();
+    let first = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let made = params.self_signed(&first).unwrap();
+    folder.write("first.pem", &made.pem());
+    folder.write("first.key", &first.serialize_pem());
+    let second = folder.pair("second", &["a.example"]);
+    let terminator = Terminator::open(&folder.settings(&["first", "second"])).unwrap();
+    let shown = |client| meet(&terminator, &Arc::new(client), "a.example").unwrap().0;
+    let versions = [&rustls::version::TLS13];
+    assert_eq!(shown(client(&versions)), fingerprint(made.der()));
+    let schemes = vec![SignatureScheme::ECDSA_NISTP256_SHA256];
+    assert_eq!(shown(client_that_knows(&versions, schemes)), second);
+}
+
+#[test]
+fn many_names_are_a_short_title() {
+    let folder = Folder::new();
+    let hosts: Vec<String> = (0..1000).map(|n| format!("h{n}.example")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    folder.pair("a", &hosts);
+    let files = folder.files("a");
+    let source = Source::open(&files, &[]).unwrap();
+    let title = "h0.example, h1.example, h2.example, h3.example, h4.example and 995 more";
+    assert_eq!(source.pair.title(), title);
+    assert_eq!(source.pair.names().len(), 1000);
 }
 
 #[test]

@@ -79,8 +79,10 @@ fn what_the_command_made_is_served(engine: Engine) {
     let ca = format!("{out}/cert.pem");
     let got = curl(&["--cacert", &ca, &url]).response;
     assert_eq!((got.status, got.text()), (200, "x".to_owned()));
+    // A relative path starts at the configuration file, wherever the command is given.
     let file = folder.path().join("t.toml");
-    fs::write(&file, &text).unwrap();
+    assert_eq!(text.matches(&out).count(), 2);
+    fs::write(&file, text.replace(&out, "made")).unwrap();
     let mut checked = Process::with(&["check", "--config", file.to_str().unwrap()]).start();
     assert_eq!(checked.wait(), 0);
     let line = checked.line_with("  tls      ");
