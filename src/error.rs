@@ -38,12 +38,15 @@ pub enum Cause {
     Maintenance,
     /// No route matches.
     NoRoute,
-    /// A rule of the listener or the route says who may come, and this client or request may not.
+    /// A rule of the listener or the route says who may come, and this client or request may not; or it is known who it is, and
+    /// that is not enough.
     Forbidden,
     /// This host is not served here.
     Host,
     /// The route wants to know who it is, and what came does not tell.
     Unauthorized,
+    /// Who would tell who may pass does not.
+    AuthUnavailable,
     /// The request is malformed.
     BadRequest,
     /// The request is of an HTTP version that is not spoken here.
@@ -68,7 +71,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 27] = [
+    pub const ALL: [Cause; 28] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -86,6 +89,7 @@ impl Cause {
         Cause::Forbidden,
         Cause::Host,
         Cause::Unauthorized,
+        Cause::AuthUnavailable,
         Cause::BadRequest,
         Cause::Version,
         Cause::Method,
@@ -159,6 +163,7 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("forbidden", 403, "http_request_denied", "You may not come here."),
     Row("host", 421, "http_request_denied", "This host is not served here."),
     Row("unauthorized", 401, "http_request_denied", "Not authenticated"),
+    Row("auth_unavailable", 503, "destination_unavailable", "It cannot be found out right now who may come here."),
     Row("bad_request", 400, "http_request_error", "The request is malformed."),
     Row("version", 505, "http_request_error", "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
     Row("method", 405, "http_request_denied", "This method is not allowed here."),

@@ -7,6 +7,7 @@ mod access;
 mod actions;
 mod auth;
 mod browser;
+mod jwt;
 mod tls;
 mod upstream_tls;
 
@@ -24,6 +25,7 @@ pub(crate) use browser::{CorsFile, RedirectHttpsFile, SecurityHeadersFile, TextO
 pub(crate) use upstream_tls::{PemFile, UpstreamTlsFile};
 
 pub(crate) use auth::{ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin};
+pub(crate) use jwt::{ForwardAuthFile, JwtFile, KeysFile};
 pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
 
 /// A value that may have been written.

@@ -2,6 +2,8 @@
 //!
 //! Does not say what a key means: see [`super::model`]. A test keeps this list and the shipped file in step.
 
+mod auth;
+
 use super::suggest;
 
 /// Tables (dotted, as in a header; empty for the top of the file) and their keys.
@@ -245,10 +247,14 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "user_header",
             "api_keys",
             "bearer",
+            "jwt",
+            "forward",
         ],
     ),
     ("route.auth.api_keys", &["header", "query", "keys", "file"]),
     ("route.auth.bearer", &["tokens", "file"]),
+    ("route.auth.jwt", auth::JWT),
+    ("route.auth.forward", auth::FORWARD),
     (BACKENDS_FILE, &["backends"]),
 ];
 

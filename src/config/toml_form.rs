@@ -6,6 +6,7 @@ mod access;
 mod action;
 mod auth;
 mod browser;
+mod jwt;
 mod route;
 mod tls;
 mod upstream_tls;

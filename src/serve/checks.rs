@@ -128,7 +128,8 @@ impl Corridor {
         let gate = snapshot.gates.get(due.gate);
         let judged = gate.map(|gate| {
             let (head, client) = (exchange.head(), &context.client);
-            gate::judge(gate, due.check, head, client, &mut NoTrace)
+            let id = &context.request_id;
+            gate::judge(gate, due.check, head, client, id, &mut NoTrace)
         });
         let verdict = match judged {
             Some(Ok(identity)) => {

@@ -69,7 +69,7 @@ pub fn settle(
     if let Some(due) = decision.due.take()
         && let Some(gate) = snapshot.gates.get(due.gate)
     {
-        match gate::judge(gate, due.check, head, client, trace) {
+        match gate::judge(gate, due.check, head, client, "", trace) {
             Ok(identity) => decision.identity = Some(identity),
             Err(verdict) => decision.verdict = verdict,
         }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use crate::admit::Refusal;
-use crate::admit::auth::{Asking, Found, Identity, Pending};
+use crate::admit::auth::{Asking, Found, Identity, Pending, Stop};
 use crate::admit::gate::Gate;
 use crate::error::Cause;
 use crate::message::forwarded::Client;
@@ -20,6 +20,7 @@ use crate::message::head::RequestHead;
 
 use super::browser;
 use super::decide::Verdict;
+use super::own_answer::OwnAnswer;
 use super::trace::{Auth, Step, Trace};
 
 /// How a request got through.
@@ -49,7 +50,12 @@ pub(super) fn pass(
     let Some(guard) = &gate.guard else {
         return Ok(Passed::Open);
     };
-    match guard.look(Asking { head, client }) {
+    let asking = Asking {
+        head,
+        client,
+        request_id: "",
+    };
+    match guard.look(asking) {
         Found::Known(identity) => {
             trace.step(|| Step::Auth(Auth::Known(Arc::clone(&identity))));
             known(gate, head, client, &identity, trace)?;
@@ -79,16 +85,27 @@ pub(super) fn judge(
     check: Pending,
     head: &RequestHead,
     client: &Client,
+    request_id: &str,
     trace: &mut impl Trace,
 ) -> Result<Arc<Identity>, Verdict> {
     let Some(guard) = &gate.guard else {
         return Err(Verdict::Refuse(Refusal::new(Cause::Internal)));
     };
     let identity = guard
-        .judge(check, Asking { head, client })
-        .map_err(|refusal| {
+        .judge(
+            check,
+            Asking {
+                head,
+                client,
+                request_id,
+            },
+        )
+        .map_err(|stop| {
             trace.step(|| Step::Auth(Auth::Denied(check.name)));
-            Verdict::Refuse(refusal)
+            match stop {
+                Stop::Refusal(refusal) => Verdict::Refuse(refusal),
+                Stop::Answer(answer) => Verdict::Own(OwnAnswer::Relayed(answer)),
+            }
         })?;
     trace.step(|| Step::Auth(Auth::Known(Arc::clone(&identity))));
     known(gate, head, client, &identity, trace)?;

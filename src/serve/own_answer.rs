@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::admit::auth::Relayed;
 use crate::config::model::{Cors, FixedAnswer, Maintenance};
 use crate::error::Cause;
 use crate::exchange::Exchange;
@@ -28,6 +29,8 @@ pub enum OwnAnswer {
     Preflight(Arc<Cors>),
     /// Known beforehand.
     Fixed(Arc<FixedAnswer>),
+    /// Of somebody else, who was asked whether the client may pass.
+    Relayed(Relayed),
     /// The route is in maintenance, and the client is none of the exceptions.
     Maintenance(Arc<Maintenance>),
 }
@@ -38,6 +41,7 @@ impl OwnAnswer {
         match self {
             OwnAnswer::Redirect { .. } | OwnAnswer::Preflight(_) => 0,
             OwnAnswer::Fixed(fixed) => fixed.content.body.len(),
+            OwnAnswer::Relayed(relayed) => relayed.body.len(),
             OwnAnswer::Maintenance(maintenance) => {
                 let page = maintenance.page.as_ref();
                 page.map_or(0, |page| page.body.len())
@@ -66,6 +70,18 @@ pub(super) fn send(exchange: Box<dyn Exchange>, mut context: Context, answer: &O
                 head.fields.append("Content-Type", content_type);
             }
             (head, Arc::clone(&fixed.content.body), None)
+        }
+        OwnAnswer::Relayed(relayed) => {
+            let mut head = ResponseHead::new(relayed.status);
+            for (name, value) in &relayed.fields {
+                head.fields.append(name, value);
+            }
+            let cause = match relayed.status {
+                StatusCode::UNAUTHORIZED => Some(Cause::Unauthorized),
+                StatusCode::FORBIDDEN => Some(Cause::Forbidden),
+                _ => None,
+            };
+            (head, Arc::clone(&relayed.body), cause)
         }
         OwnAnswer::Maintenance(maintenance) => {
             let (head, body) = closed(maintenance, &*exchange, &context.request_id);

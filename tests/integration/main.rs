@@ -23,7 +23,9 @@ mod changes; // what a route does to paths and header fields
 mod cors; // which pages of other sites may read answers
 mod cors_preflight; // what browsers ask beforehand
 mod forward; // what a backend is sent; retries; timeouts
+mod forward_auth; // another server that says who may pass
 mod hedge; // second attempts while the first is waited for
+mod jwt; // signed tokens: good, forged and stale ones
 mod maintenance; // routes that are closed to all but some
 mod mirror; // copies that nobody waits for
 mod own_answers; // redirects and fixed answers

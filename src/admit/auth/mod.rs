@@ -13,9 +13,13 @@
 mod api_key;
 mod bearer;
 mod digests;
+mod forward;
+mod jwt;
 
 use std::fmt;
 use std::sync::Arc;
+
+use http::StatusCode;
 
 use crate::config::model::Auth;
 use crate::error::Cause;
@@ -56,6 +60,8 @@ pub struct Asking<'a> {
     pub head: &'a RequestHead,
     /// Who sent it.
     pub client: &'a Client,
+    /// For logs, here and elsewhere; empty at the first look.
+    pub request_id: &'a str,
 }
 
 /// What is wrong with credentials: for `explain` and for challenges; clients are told no more than those say.
@@ -112,6 +118,28 @@ pub enum Denied {
     Fault(Fault),
     /// Another answer.
     Refusal(Refusal),
+    /// An answer of somebody else, as it is.
+    Answer(Relayed),
+}
+
+/// What somebody else answers to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// 401, 403, or a redirect.
+    pub status: StatusCode,
+    /// Its fields, without those that say how long the body is.
+    pub fields: Vec<(&'static str, Vec<u8>)>,
+    /// Its body.
+    pub body: Arc<[u8]>,
+}
+
+/// What the client gets after a check that took its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// An answer of ours.
+    Refusal(Refusal),
+    /// An answer of somebody else.
+    Answer(Relayed),
 }
 
 /// One way to be let in.
@@ -178,8 +206,20 @@ impl Guard {
         if let Some(keys) = &auth.api_keys {
             schemes.push(Box::new(api_key::ApiKey::new(keys)));
         }
+        // Before `bearer`, which takes anything: what has the form of a signed token is one.
+        if let Some(tokens) = &auth.jwt {
+            let beside = match auth.bearer {
+                Some(_) => jwt::Beside::Bearer,
+                None => jwt::Beside::Nothing,
+            };
+            schemes.push(Box::new(jwt::Tokens::new(tokens, beside, &auth.realm)));
+        }
         if let Some(tokens) = &auth.bearer {
             schemes.push(Box::new(bearer::BearerToken::new(tokens)));
+        }
+        // The last one: it looks at whatever comes.
+        if let Some(elsewhere) = &auth.forward {
+            schemes.push(Box::new(forward::Forward::new(elsewhere)));
         }
         Guard {
             realm: auth.realm.clone(),
@@ -210,13 +250,14 @@ impl Guard {
     ///
     /// # Errors
     /// What the client is told.
-    pub fn judge(&self, pending: Pending, asking: Asking<'_>) -> Result<Arc<Identity>, Refusal> {
+    pub fn judge(&self, pending: Pending, asking: Asking<'_>) -> Result<Arc<Identity>, Stop> {
         let Some(scheme) = self.schemes.get(pending.scheme) else {
-            return Err(Refusal::new(Cause::Internal));
+            return Err(Stop::Refusal(Refusal::new(Cause::Internal)));
         };
         scheme.judge(asking).map_err(|denied| match denied {
-            Denied::Fault(fault) => self.refusal(Some(pending.scheme), fault),
-            Denied::Refusal(refusal) => refusal,
+            Denied::Fault(fault) => Stop::Refusal(self.refusal(Some(pending.scheme), fault)),
+            Denied::Refusal(refusal) => Stop::Refusal(refusal),
+            Denied::Answer(answer) => Stop::Answer(answer),
         })
     }
 

@@ -46,6 +46,7 @@ fn look(guard: &Guard, target: &str, fields: &[(&str, &str)]) -> Found {
     guard.look(Asking {
         head: &head,
         client: &client,
+        request_id: "",
     })
 }
 

@@ -39,6 +39,11 @@ pub(super) fn own_answer(answer: &OwnAnswer, secret: &[String]) -> (bool, String
             };
             (true, text)
         }
+        // Nobody else is asked here, so there is none.
+        OwnAnswer::Relayed(relayed) => {
+            let status = relayed.status.as_u16();
+            (false, format!("answer: {status}, of whoever was asked"))
+        }
         OwnAnswer::Maintenance(maintenance) => {
             let cause = Cause::Maintenance;
             let page = match &maintenance.page {

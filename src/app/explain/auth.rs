@@ -16,6 +16,9 @@ pub(super) fn describe(auth: &Auth) -> String {
         Auth::Known(identity) => {
             format!("auth: {} is let in by {}", identity.name, identity.scheme)
         }
+        Auth::Pending("forward") => {
+            "auth: forward asks another server (explain does not); what follows holds if that lets it in".into()
+        }
         Auth::Pending(scheme) => format!("auth: {scheme} looks closer, on a thread of its own"),
         Auth::Refused(Some(scheme), fault) => {
             format!("auth: not let in, {scheme} finds {}", fault.as_str())

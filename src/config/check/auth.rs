@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{given, headers};
+use super::{forward_auth, given, headers, jwt};
 use crate::config::file::{
     ApiKeysFile, AuthFile, BearerFile, CredentialFile, Origin, RouteFile, Written,
 };
@@ -36,12 +36,20 @@ pub(super) fn check_auth(file: &RouteFile, report: &Report) -> Option<Arc<Auth>>
         }),
         api_keys: file.api_keys.as_ref().map(|keys| check_keys(keys, report)),
         bearer: file.bearer.as_ref().map(|file| check_bearer(file, report)),
+        jwt: file
+            .jwt
+            .as_ref()
+            .and_then(|jwt| jwt::check_jwt(jwt, report)),
+        forward: file
+            .forward
+            .as_ref()
+            .and_then(|forward| forward_auth::check_forward(forward, report)),
     };
     if !has_scheme(file) {
         report.problem_hint(
             file.place,
             "[route.auth] names no way to be let in",
-            "add `api_keys` or `bearer`, or leave `auth` out",
+            "add `api_keys`, `bearer`, `jwt` or `forward`, or leave `auth` out",
         );
     }
     Some(Arc::new(auth))
@@ -49,7 +57,7 @@ pub(super) fn check_auth(file: &RouteFile, report: &Report) -> Option<Arc<Auth>>
 
 /// Whether there is a way to be let in.
 fn has_scheme(file: &AuthFile) -> bool {
-    file.api_keys.is_some() || file.bearer.is_some()
+    file.api_keys.is_some() || file.bearer.is_some() || file.jwt.is_some() || file.forward.is_some()
 }
 
 fn check_realm(written: &Written<String>, report: &Report) -> String {
@@ -130,19 +138,24 @@ fn is_unreserved(byte: u8) -> bool {
 /// A field that a key may come in.
 fn check_field(header: &At<String>, report: &Report) {
     let name = &header.value;
-    let is_taken = ["host", "cookie", "authorization", "expect"]
-        .iter()
-        .any(|taken| is_same_variable(name, taken));
     let hint = if is_same_variable(name, "authorization") {
         "use `bearer` for `Authorization: Bearer …`, or another field"
     } else {
         "use a field of its own, such as \"X-API-Key\""
     };
-    let is_free = !is_taken && !is_owned(name) && !is_hop_by_hop(&name.replace('_', "-"));
-    if !is_token(name.as_bytes()) || name.len() > 256 || !is_free {
+    if !may_carry(name) {
         let message = format!("`{}` cannot carry an API key", name.escape_debug());
         report.problem_hint(header.place, message, hint);
     }
+}
+
+/// Whether a credential may come in this field, as one of its own.
+pub(super) fn may_carry(name: &str) -> bool {
+    let is_taken = ["host", "cookie", "authorization", "expect"]
+        .iter()
+        .any(|taken| is_same_variable(name, taken));
+    let is_free = !is_taken && !is_owned(name) && !is_hop_by_hop(&name.replace('_', "-"));
+    is_token(name.as_bytes()) && name.len() <= 256 && is_free
 }
 
 /// The keys of one scheme, from wherever they come.
@@ -253,17 +266,36 @@ pub(super) fn applied(
         let fields = auth.fields().map(str::to_owned);
         changes.request.remove.extend(fields);
     }
-    if let Some(name) = &auth.user_header {
+    let written: Vec<String> = {
         let written = changes.request.set.iter().chain(&changes.request.add);
-        let is_there = written
-            .map(|(other, _)| other)
-            .any(|other| is_same_variable(name, other));
-        if is_there && let Some(file) = file.auth.as_ref().and_then(|a| a.user_header.as_ref()) {
+        written.map(|(name, _)| name.clone()).collect()
+    };
+    for (name, variable) in told(auth) {
+        let is_there = written.iter().any(|other| is_same_variable(name, other));
+        if is_there && let Some(file) = &file.auth {
             let message = format!("`{name}` is set in [route.headers.request] too");
-            report.problem_hint(file.place, message, "keep one of them");
+            let own = file.user_header.as_ref();
+            let own = own.filter(|_| variable == Variable::User);
+            let place = own.map_or(file.place, |own| own.place);
+            report.problem_hint(place, message, "keep one of them");
         }
-        let user = Template::new(vec![Piece::Variable(Variable::User)]);
-        changes.request.set.push((name.clone(), user));
+        let value = Template::new(vec![Piece::Variable(variable)]);
+        changes.request.set.push((name.to_owned(), value));
     }
     (changes != HeaderChanges::default()).then(|| Arc::new(changes))
+}
+
+/// The fields that tell backends who it is. Where nothing is known for one, it is not there.
+fn told(auth: &Auth) -> impl Iterator<Item = (&str, Variable)> {
+    let claims = auth.jwt.iter().flat_map(|jwt| &jwt.headers);
+    let claims = claims.map(|header| (&*header.name, Variable::Claim(header.claim.clone())));
+    let answered = auth
+        .forward
+        .iter()
+        .flat_map(|forward| &forward.response_headers);
+    let answered = answered.map(|name| (&**name, Variable::Claim(name.clone())));
+    let user = auth.user_header.iter();
+    user.map(|name| (&**name, Variable::User))
+        .chain(claims)
+        .chain(answered)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Written;
+use super::{ForwardAuthFile, JwtFile, Written};
 use crate::config::report::{Place, Report};
 use crate::config::secret::Secret;
 
@@ -15,6 +15,8 @@ pub(crate) struct AuthFile {
     pub(crate) user_header: Written<String>,
     pub(crate) api_keys: Option<ApiKeysFile>,
     pub(crate) bearer: Option<BearerFile>,
+    pub(crate) jwt: Option<JwtFile>,
+    pub(crate) forward: Option<ForwardAuthFile>,
     /// Something was written that is a problem which is already reported.
     pub(crate) broken: bool,
 }

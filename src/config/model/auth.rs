@@ -10,6 +10,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use subtle::ConstantTimeEq;
 
 use super::super::secret::fingerprint;
+use super::{ForwardAuth, Jwt};
 
 /// `[route.auth]`. At least one of the ways to be let in is there; any of them will do.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Auth {
     pub api_keys: Option<ApiKeys>,
     /// `bearer`.
     pub bearer: Option<Bearer>,
+    /// `jwt`.
+    pub jwt: Option<Jwt>,
+    /// `forward`.
+    pub forward: Option<ForwardAuth>,
 }
 
 impl Auth {
@@ -36,8 +41,10 @@ impl Auth {
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         let keys = self.api_keys.as_ref();
         let key = keys.and_then(|keys| keys.header.as_deref());
+        let token = self.jwt.as_ref().and_then(|jwt| jwt.header.as_deref());
         let is_authorization = self.bearer.is_some();
         key.into_iter()
+            .chain(token)
             .chain(is_authorization.then_some("Authorization"))
     }
 
@@ -45,7 +52,11 @@ impl Auth {
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let keys = self.api_keys.as_ref().and_then(|keys| keys.file.as_ref());
         let tokens = self.bearer.as_ref().and_then(|tokens| tokens.file.as_ref());
-        keys.into_iter().chain(tokens).map(|file| &file.path)
+        let signing = self.jwt.iter().flat_map(|jwt| &jwt.keys.files);
+        keys.into_iter()
+            .chain(tokens)
+            .map(|file| &file.path)
+            .chain(signing)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `[route.auth]` in the TOML form, and the files of credentials that it names.
 
+use super::jwt;
 use crate::config::credentials;
 use crate::config::file::{
     ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin,
@@ -31,6 +32,12 @@ pub(super) fn read(route: &Table<'_>) -> Option<AuthFile> {
             keys: credentials(&table, "keys", "the key of"),
             file: file(&table),
         }),
+        jwt: table
+            .table("jwt", "route.auth.jwt")
+            .map(|table| jwt::read(&table)),
+        forward: table
+            .table("forward", "route.auth.forward")
+            .map(|table| jwt::read_forward(&table)),
         bearer: bearer.map(|table| BearerFile {
             place: table.place,
             tokens: credentials(&table, "tokens", "the token of"),

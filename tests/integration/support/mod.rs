@@ -29,6 +29,7 @@ pub mod secured;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod websocket;
 pub mod wire;
 

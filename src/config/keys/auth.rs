@@ -1,0 +1,27 @@
+//! The keys of the tables below `[route.auth]` that have many.
+
+/// `[route.auth.jwt]`.
+pub(super) const JWT: &[&str] = &[
+    "jwks",
+    "key",
+    "secret",
+    "secret_file",
+    "algorithms",
+    "issuer",
+    "audience",
+    "leeway",
+    "require_expiry",
+    "require",
+    "headers",
+    "header",
+    "cookie",
+];
+
+/// `[route.auth.forward]`.
+pub(super) const FORWARD: &[&str] = &[
+    "url",
+    "timeout",
+    "request_headers",
+    "response_headers",
+    "user_header",
+];
