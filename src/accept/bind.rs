@@ -1,8 +1,10 @@
 //! Sockets to listen on.
 
+use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -32,8 +34,15 @@ pub(super) fn tcp(address: SocketAddr, is_shared: bool) -> io::Result<TcpListene
 }
 
 /// A listening Unix socket. A file left behind by a process that has gone is replaced; anything else at that path is not.
-pub(super) fn unix(path: &Path) -> io::Result<UnixListener> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+/// `is_private`: nobody but its owner may connect, from the first moment on.
+pub(super) fn unix(path: &Path, is_private: bool) -> io::Result<UnixListener> {
+    let mut socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    if is_private {
+        // Linux makes the file with the mode that the socket has when it is bound.
+        let file = File::from(OwnedFd::from(socket));
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        socket = OwnedFd::from(file).into();
+    }
     let address = socket2::SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
         if error.kind() != ErrorKind::AddrInUse || !is_abandoned(path) {
@@ -76,13 +85,15 @@ mod tests {
     fn only_an_abandoned_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let first = unix(&path).unwrap();
-        assert_eq!(unix(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let first = unix(&path, false).unwrap();
+        assert_eq!(unix(&path, false).unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(first);
-        drop(unix(&path).unwrap());
+        drop(unix(&path, true).unwrap());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let file = folder.path().join("f");
         std::fs::write(&file, "precious").unwrap();
-        assert!(unix(&file).is_err());
+        assert!(unix(&file, false).is_err());
         assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     }
 }

@@ -5,6 +5,7 @@
 
 mod backends;
 mod control;
+mod guesses;
 mod order;
 mod pages;
 mod status;
@@ -29,6 +30,8 @@ use crate::message::head::{BodyLength, ResponseHead};
 use crate::tls::server::Terminator;
 use crate::upstream::fleet::Fleet;
 
+use guesses::Guesses;
+
 pub use control::{Control, Objection, Order, Placed, Reload, Removed};
 pub use status::{LoadView, MirrorView, View};
 
@@ -43,6 +46,7 @@ pub struct Admin {
     settings: model::Admin,
     view: View,
     control: Arc<dyn Control>,
+    guesses: Guesses,
 }
 
 /// One request, or what could not be read as one.
@@ -65,6 +69,7 @@ impl Admin {
             settings,
             view,
             control,
+            guesses: Guesses::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which page a request asks for, and who may have it.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http::{Method, StatusCode};
@@ -74,10 +75,8 @@ impl Admin {
             let body = json!({ "message": "No such page.", "status": 404, "pages": PAGES });
             return (StatusCode::NOT_FOUND, body);
         }
-        if !self.is_authorized(request) {
-            head.fields
-                .append("WWW-Authenticate", "Bearer realm=\"tollgate\"");
-            return message(StatusCode::UNAUTHORIZED, "Not authenticated");
+        if let Err(page) = self.authorize(request, exchange.peer().ip(), head) {
+            return page;
         }
         if !is_reading && is_from_a_web_page(request) {
             return message(
@@ -85,7 +84,8 @@ impl Admin {
                 "Changes are not taken from web pages.",
             );
         }
-        if self.settings.token.is_none() && !is_by_address(request) {
+        let is_reached_by_name = self.settings.listen.ip().is_some() && !is_by_address(request);
+        if self.settings.token.is_none() && is_reached_by_name {
             let text = "Without an admin token, an IP address or `localhost` is needed as host.";
             return message(StatusCode::FORBIDDEN, text);
         }
@@ -145,17 +145,38 @@ impl Admin {
         }
     }
 
-    fn is_authorized(&self, request: &RequestHead) -> bool {
+    /// Whether the token is right, if there is one; to be wrong about it is possible so often only. Who names none is not wrong.
+    fn authorize(
+        &self,
+        request: &RequestHead,
+        from: IpAddr,
+        head: &mut ResponseHead,
+    ) -> Result<(), Page> {
         let Some(token) = &self.settings.token else {
-            return true;
+            return Ok(());
         };
-        let credentials = request.fields.get("authorization").unwrap_or_default();
-        match credentials.split_at_checked(7) {
-            Some((scheme, given)) => {
-                scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(given.trim_ascii())
-            }
-            None => false,
+        let credentials = request.fields.get("authorization");
+        let now = Instant::now();
+        if let (Some(pause), true) = (self.guesses.pause(from, now), credentials.is_some()) {
+            let seconds = pause.as_secs() + 1;
+            head.fields.append("Retry-After", seconds.to_string());
+            let text = "Too many wrong tokens from this address.";
+            return Err(message(StatusCode::TOO_MANY_REQUESTS, text));
         }
+        let given = credentials.and_then(|credentials| credentials.split_at_checked(7));
+        let is_right = given.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case(b"bearer ") && token.matches(given.trim_ascii())
+        });
+        if is_right {
+            return Ok(());
+        }
+        if credentials.is_some() {
+            log::warn!("admin: a wrong token from {from}");
+            self.guesses.note(from, now);
+        }
+        head.fields
+            .append("WWW-Authenticate", "Bearer realm=\"tollgate\"");
+        Err(message(StatusCode::UNAUTHORIZED, "Not authenticated"))
     }
 }
 

@@ -15,6 +15,7 @@ use http::Method;
 
 use crate::config::model::Config;
 use crate::drain::Phase;
+use crate::error::Cause;
 use crate::message::fields::Fields;
 use crate::message::forwarded::Client;
 use crate::message::framing;
@@ -56,10 +57,15 @@ pub struct Explanation {
 
 /// Explains what `config` makes of a request.
 ///
+/// A question that is no valid request is answered as such a request would be.
+///
 /// # Errors
-/// When the question is no valid request; says why.
+/// When the question is none; says why.
 pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, String> {
-    let head = head(question)?;
+    let head = match head(question)? {
+        Ok(head) => head,
+        Err(fault) => return Ok(malformed(&fault)),
+    };
     let trusted = &config.server.trusted_proxies;
     let mut client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
     client.listener = listener(config, question.listener)?;
@@ -140,10 +146,18 @@ fn describe_verdict(
     }
 }
 
-fn head(question: Question<'_>) -> Result<RequestHead, String> {
-    let method = Method::from_bytes(question.method.as_bytes())
-        .map_err(|_| format!("{:?} is no method", question.method))?;
-    let target = Target::parse(question.url).map_err(|error| error.describe().to_owned())?;
+/// What a listener makes of a request that it cannot understand.
+fn malformed(fault: &str) -> Explanation {
+    let cause = Cause::BadRequest;
+    Explanation {
+        steps: vec![format!("head: refused, {cause}")],
+        verdict: format!("{} {cause}: {fault}", cause.status()),
+        is_served: false,
+    }
+}
+
+/// The head that is meant, or why it is not valid.
+fn head(question: Question<'_>) -> Result<Result<RequestHead, String>, String> {
     let mut fields = Fields::new();
     for field in question.fields {
         let (name, value) = field
@@ -151,6 +165,13 @@ fn head(question: Question<'_>) -> Result<RequestHead, String> {
             .ok_or_else(|| format!("{field:?} is not of the form 'Name: value'"))?;
         fields.append(name.trim(), value.trim());
     }
+    Ok(valid_head(question, fields))
+}
+
+fn valid_head(question: Question<'_>, mut fields: Fields) -> Result<RequestHead, String> {
+    let method = Method::from_bytes(question.method.as_bytes())
+        .map_err(|_| format!("{:?} is no method", question.method))?;
+    let target = Target::parse(question.url).map_err(|error| error.describe().to_owned())?;
     if !fields.contains("host") {
         fields.append("Host", target.authority().unwrap_or("localhost"));
     }
@@ -402,8 +423,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_told_apart() {
-        assert!(ask("G T", "/", &[]).is_err());
-        assert!(ask("GET", "no path", &[]).is_err());
+        for (method, url, field) in [
+            ("G T", "/", "A: b"),
+            ("GET", "no path", "A: b"),
+            ("GET", "/", "Content-Length: +1"),
+            ("GET", "/", "Host: a b"),
+        ] {
+            let told = ask(method, url, &[field.to_owned()]).unwrap();
+            assert!(told.verdict.starts_with("400 bad_request: ") && !told.is_served);
+        }
         assert!(ask("GET", "/", &["no colon".into()]).is_err());
     }
 }

@@ -5,6 +5,7 @@
 mod authorities;
 mod by_hand;
 mod changes;
+mod doors;
 mod encryption;
 mod errand;
 mod explain;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::accept::{self, BindError, Opened};
+use crate::accept;
 use crate::admin::{self, Admin, AdminIntake, Control, Reload};
-use crate::config::model::{self, Address, Config, Listen, ListenTls, Log, Server};
+use crate::config::model::{Address, Config, ListenTls, Log};
 use crate::discovery::{Discovery, Membership};
 use crate::exchange::{Intake, Listener};
 use crate::health;
@@ -35,6 +36,7 @@ use crate::serve::Corridor;
 use crate::tls::server::{Shown, Terminator};
 use crate::upstream::fleet::Fleet;
 
+use doors::{addresses, open_admin};
 use encryption::Encryption;
 use load::load_view;
 use registry::{Beginning, Registry};
@@ -63,7 +65,7 @@ pub struct Running {
     /// For each of them.
     tls: Vec<ListenTls>,
     terminator: Option<Arc<Terminator>>,
-    admin: Option<SocketAddr>,
+    admin: Option<Address>,
     corridor: Arc<Corridor>,
     registry: Arc<Registry>,
     admin_intake: Option<Arc<AdminIntake>>,
@@ -159,7 +161,7 @@ impl Running {
             terminator: terminator.clone(),
             admin: admin
                 .as_ref()
-                .and_then(|(_, opened)| opened.addresses.first()?.ip()),
+                .and_then(|(_, opened)| opened.addresses.first().cloned()),
             corridor: Arc::clone(&corridor),
             registry: Arc::clone(&registry),
             admin_intake: None,
@@ -244,9 +246,14 @@ impl Running {
         shown.unwrap_or_default()
     }
 
-    /// The admin address.
+    /// The admin address, where it has an IP address.
     pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+        self.admin.as_ref()?.ip()
+    }
+
+    /// The admin address.
+    pub fn admin_address(&self) -> Option<&Address> {
+        self.admin.as_ref()
     }
 
     /// The handle that stops everything.
@@ -315,30 +322,4 @@ pub fn start_log(settings: &Log) -> io::Result<Logging> {
         keep: settings.keep,
         access: settings.access,
     })
-}
-
-/// All that the configuration wants to listen on.
-fn addresses(config: &Config) -> Vec<Address> {
-    let traffic = config.server.listen.iter();
-    let traffic = traffic.map(|listen| listen.address.clone());
-    let admin = config.admin.iter().map(|admin| Address::Ip(admin.listen));
-    traffic.chain(admin).collect()
-}
-
-fn open_admin(
-    admin: model::Admin,
-    config: &Config,
-    inherited: &mut Inherited,
-) -> Result<(model::Admin, Opened), BindError> {
-    let listen = Listen {
-        address: Address::Ip(admin.listen),
-        proxy_protocol: false,
-        tls: ListenTls::Plain,
-    };
-    // One thread is plenty for it, whatever the traffic gets.
-    let server = Server {
-        listener_threads: 1,
-        ..config.server.clone()
-    };
-    Ok((admin, accept::open(&[listen], &server, None, inherited)?))
 }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use ipnet::IpNet;
 
 use crate::config::model::{
-    Backend, Certificates, Conditions, Config, Engine, HostMatch, Listen, PathMatch, Resolve,
-    Route, RouteTo, Segment, ServerTls, Upstream,
+    Address, Admin, Backend, Certificates, Conditions, Config, Engine, HostMatch, Listen,
+    ListenTls, PathMatch, Resolve, Route, RouteTo, Segment, ServerTls, Upstream,
 };
 use crate::config::{self, Loaded};
 
@@ -59,12 +59,8 @@ fn summary(config: &Config, tls: &[String]) -> String {
         text.push_str(&format!("  tls      {line}\n"));
     }
     if let Some(admin) = &config.admin {
-        let token = if admin.token.is_some() {
-            "with a token"
-        } else {
-            "open"
-        };
-        text.push_str(&format!("  admin    http://{} ({token})\n", admin.listen));
+        let address = admin.listen.url(ListenTls::Plain);
+        text.push_str(&format!("  admin    {address}, {}\n", open_to(admin)));
     }
     for route in &config.routes {
         text.push_str(&format!("  route    {}\n", describe(route, config)));
@@ -116,6 +112,21 @@ fn described_tls(settings: &ServerTls) -> Result<Vec<String>, Fault> {
     Ok(lines)
 }
 
+/// Who may use the admin side.
+fn open_to(admin: &Admin) -> &'static str {
+    match (&admin.token, &admin.listen) {
+        (None, Address::Unix(_)) => "open to the user that runs tollgate",
+        (Some(_), Address::Unix(_)) => "for the user that runs tollgate, with the token",
+        (None, Address::Ip(_)) => "open to everybody on this machine, as there is no token",
+        (Some(_), Address::Ip(address)) if address.ip().is_loopback() => {
+            "for everybody on this machine who has the token"
+        }
+        (Some(_), Address::Ip(_)) => {
+            "for everybody who has the token, which other machines send without TLS"
+        }
+    }
+}
+
 fn describe_listen(listen: &Listen, engine: Engine) -> String {
     let mut text = listen.address.url(listen.tls);
     if listen.proxy_protocol {
@@ -123,6 +134,10 @@ fn describe_listen(listen: &Listen, engine: Engine) -> String {
     }
     if engine == Engine::TinyHttp {
         text.push_str(" (tiny_http engine)");
+    }
+    let is_beyond = listen.address.ip().is_some_and(|ip| !ip.ip().is_loopback());
+    if is_beyond && listen.tls == ListenTls::Plain {
+        text.push_str(", open to other machines without TLS");
     }
     text
 }
@@ -266,9 +281,9 @@ mod tests {
             summary(&config, &[]),
             "t.toml is good\n\
              \x20 listen   http://127.0.0.1:8080\n\
-             \x20 listen   http://[::]:8081, PROXY protocol from trusted proxies\n\
+             \x20 listen   http://[::]:8081, PROXY protocol from trusted proxies, open to other machines without TLS\n\
              \x20 listen   unix:/run/t.sock\n\
-             \x20 admin    http://127.0.0.1:9180 (open)\n\
+             \x20 admin    http://127.0.0.1:9180, open to everybody on this machine, as there is no token\n\
              \x20 route    default: any host, / -> web\n\
              \x20 upstream web, round_robin\n\
              \x20   [::1]:9001: http://[::1]:9001, weight 1\n\

@@ -1,5 +1,9 @@
 //! `tollgate reload`: asks a running tollgate, through its admin address, to read its configuration again.
 
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,13 +11,17 @@ use serde_json::Value;
 use ureq::Agent;
 
 use crate::config;
-use crate::config::model::Admin;
+use crate::config::model::{Address, Admin};
+use crate::config::secret::Secret;
 
 use super::notice::{print, say};
 use super::{Exit, Where, report};
 
 /// Validating takes milliseconds; a machine under load may take its time.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that are read.
+const LONGEST_ANSWER: u64 = 4 << 20;
 
 /// What helps when there is no talking to it.
 const ELSEWHERE: &str = "the running process may have another admin address or token than the file has by now, as these need a restart; \
@@ -62,7 +70,7 @@ pub(super) fn run(reload: &Reload) -> Exit {
             Exit::Failure
         }
         Err(error) => {
-            let to = admin.listen;
+            let to = &admin.listen;
             say(&format!(
                 "tollgate: no answer from the admin address {to}: {error}"
             ));
@@ -90,6 +98,45 @@ fn texts<'a>(answer: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
 }
 
 fn ask(admin: &Admin, only_asked: bool) -> Result<(u16, Value), String> {
+    let query = if only_asked { "?ask" } else { "" };
+    let target = format!("/_proxy/reload{query}");
+    match &admin.listen {
+        Address::Ip(address) => ask_over_ip(*address, &target, admin.token.as_ref()),
+        Address::Unix(path) => {
+            ask_over_socket(path, &target, admin.token.as_ref()).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// In HTTP/1.0, so that the end of the connection is the end of the answer.
+fn ask_over_socket(path: &Path, target: &str, token: Option<&Secret>) -> io::Result<(u16, Value)> {
+    let mut socket = UnixStream::connect(path)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    let mut request =
+        format!("POST {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n").into_bytes();
+    if let Some(token) = token {
+        request.extend_from_slice(b"Authorization: Bearer ");
+        request.extend_from_slice(token.bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    socket.write_all(&request)?;
+    let mut answer = Vec::new();
+    socket.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1);
+    let status = status.and_then(|status| status.parse::<u16>().ok());
+    let status = status.ok_or_else(|| io::Error::other("what it says is not HTTP"))?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((status, serde_json::from_str(body).unwrap_or_default()))
+}
+
+fn ask_over_ip(
+    mut to: SocketAddr,
+    target: &str,
+    token: Option<&Secret>,
+) -> Result<(u16, Value), String> {
     let agent: Agent = Agent::config_builder()
         .proxy(None)
         .http_status_as_error(false)
@@ -98,16 +145,14 @@ fn ask(admin: &Admin, only_asked: bool) -> Result<(u16, Value), String> {
         .build()
         .into();
     // An address that means all of them is reached on this machine's own.
-    let mut to = admin.listen;
     if to.ip().is_unspecified() {
         to.set_ip(match to {
             std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let query = if only_asked { "?ask" } else { "" };
-    let mut request = agent.post(format!("http://{to}/_proxy/reload{query}"));
-    if let Some(token) = &admin.token {
+    let mut request = agent.post(format!("http://{to}{target}"));
+    if let Some(token) = token {
         let token = String::from_utf8_lossy(token.bytes()).into_owned();
         request = request.header("Authorization", format!("Bearer {token}"));
     }

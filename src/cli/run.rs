@@ -6,7 +6,7 @@ use std::thread;
 use crossbeam_channel::Receiver;
 
 use crate::app::{self, Drain, Inherited, Logging, Options, Outcome, Phase, Running, StartError};
-use crate::config::model::Config;
+use crate::config::model::{Config, ListenTls};
 use crate::config::{self, Loaded};
 
 use super::notice::say;
@@ -114,8 +114,9 @@ fn announce(running: &Running) {
             "tollgate: self-signed certificate for {names}\n  SHA256 Fingerprint={print}"
         ));
     }
-    if let Some(address) = running.admin() {
-        say(&format!("tollgate: admin on http://{address}"));
+    if let Some(address) = running.admin_address() {
+        let address = address.url(ListenTls::Plain);
+        say(&format!("tollgate: admin on {address}"));
     }
 }
 

@@ -23,7 +23,6 @@ mod tls;
 mod upstream_tls;
 
 use serde::Serialize;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,8 +176,8 @@ pub struct ClientTimeouts {
 /// `[admin]`.
 #[derive(Debug, Serialize, Clone)]
 pub struct Admin {
-    /// Default `127.0.0.1:9180`.
-    pub listen: SocketAddr,
+    /// Default `127.0.0.1:9180`. A Unix socket is for the user that runs tollgate alone (mode 0600).
+    pub listen: Address,
     /// Bearer token for status, upstreams, changes and reloads; none means open.
     pub token: Option<Secret>,
 }

@@ -68,6 +68,7 @@ fn every_default() {
             address,
             proxy_protocol,
             tls: ListenTls::Plain,
+            is_private: false,
         }]
     );
     assert_eq!(server.engine, Engine::Reactor);

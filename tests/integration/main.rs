@@ -57,6 +57,7 @@ mod upgrade; // WebSocket
 
 // The side rooms.
 mod admin; // the admin listener and the health paths on the traffic port
+mod admin_safety; // who may use the admin side
 mod api; // backends that come, change and go at run time
 mod config; // all ways to configure, and what a bad configuration says
 mod demo; // the demonstration

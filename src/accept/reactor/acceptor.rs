@@ -118,7 +118,7 @@ impl Acceptor {
             Address::Unix(path) => {
                 let passed = inherited.take_unix(&listen.address);
                 let is_passed = passed.is_some();
-                let socket = passed.map_or_else(|| bind::unix(path), Ok)?;
+                let socket = passed.map_or_else(|| bind::unix(path, listen.is_private), Ok)?;
                 socket.set_nonblocking(true)?;
                 let file = || PathFile(Arc::new(Unlink(path.clone())));
                 let file = (!is_passed).then(file);
@@ -270,6 +270,7 @@ mod tests {
             address: Address::Ip("127.0.0.1:0".parse().unwrap()),
             proxy_protocol: false,
             tls: ListenTls::Plain,
+            is_private: false,
         };
         Acceptor::open(0, &listen, is_shared, None, &mut Inherited::default()).unwrap()
     }

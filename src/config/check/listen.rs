@@ -28,6 +28,7 @@ pub(super) fn check_listen(
             address: Address::Ip(DEFAULT_LISTEN),
             proxy_protocol: false,
             tls: ListenTls::Plain,
+            is_private: false,
         }];
     };
     let mut listens: Vec<Listen> = Vec::new();
@@ -53,6 +54,7 @@ pub(super) fn check_listen(
             address,
             proxy_protocol,
             tls,
+            is_private: false,
         });
     }
     listens

@@ -5,6 +5,7 @@
 mod access;
 mod action;
 mod address;
+mod admin;
 mod auth;
 pub(crate) mod backend;
 mod balance;
@@ -47,7 +48,7 @@ pub(crate) fn check(file: &ConfigFile, report: &Report) -> Config {
     let admin = file
         .admin
         .as_ref()
-        .map(|admin| server::check_admin(admin, &file.server, &server, report));
+        .map(|admin| admin::check_admin(admin, &file.server, &server, report));
     let upstreams = upstream::check_upstreams(file, &server, report);
     let routes = route::check_routes(file, &server, &upstreams, report);
     Config {

@@ -1,8 +1,7 @@
-//! `[server]`, `[admin]` and `[log]`: bounds, defaults, and addresses that must not be open to everyone by accident.
+//! `[server]` and `[log]`: bounds and defaults.
 //!
 //! Knows nothing of upstreams and routes.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,16 +15,14 @@ use super::limits::{check_limits, check_timeouts};
 use super::listen::check_listen;
 use super::security_headers;
 use super::tls::check_server_tls;
-use super::{SHORTEST, access, address, count, duration, given, path_fault};
-use crate::config::file::{AdminFile, LogFile, ServerFile};
-use crate::config::model::{Address, Admin, Engine, HealthKind, HealthPath, Log, Server};
+use super::{SHORTEST, access, count, duration, given, path_fault};
+use crate::config::file::{LogFile, ServerFile};
+use crate::config::model::{Engine, HealthKind, HealthPath, Log, Server};
 use crate::config::report::Report;
 use crate::config::suggest;
 
 /// The path whose answer lists the backends; every other health path tells of the process only.
 const BACKENDS_PATH: &str = "/_health";
-
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
 const MIB: u64 = 1 << 20;
 
@@ -142,67 +139,6 @@ fn check_health_paths(file: &ServerFile, report: &Report) -> Vec<HealthPath> {
         }
     }
     paths
-}
-
-/// Checks `[admin]`.
-pub(super) fn check_admin(
-    file: &AdminFile,
-    server_file: &ServerFile,
-    server: &Server,
-    report: &Report,
-) -> Admin {
-    let place = file
-        .listen
-        .as_ref()
-        .map_or(file.place, |listen| listen.place);
-    let listen = admin_address(file, report);
-    if !address::is_loopback(listen) {
-        if file.token.is_none() && !file.token_broken {
-            report.problem_hint(
-                place,
-                format!("the admin listener on {listen} would be open to everyone who can connect"),
-                "set `token` or `token_file` in [admin], or listen on 127.0.0.1",
-            );
-        }
-        if server.engine == Engine::TinyHttp && !server.trusted_network {
-            report.problem_hint(
-                place,
-                format!("the admin listener must not be on {listen}: its engine is not safe for clients that you do not trust"),
-                format!("listen on 127.0.0.1:{}, or write `trusted_network = true` in [server] when only trusted clients can connect", listen.port()),
-            );
-        }
-    }
-    let own = Address::Ip(listen);
-    let mut others = server.listen.iter().map(|other| &other.address);
-    if let Some(other) = others.find(|other| address::collide(other, &own)) {
-        let by = match &server_file.listen {
-            Some(written) => format!("`listen` in [server], {}", report.name(written.place)),
-            None => "the default of `listen` in [server]".to_owned(),
-        };
-        let message = format!("the admin listener on {listen} collides with {other} ({by})");
-        report.problem_hint(place, message, "give the admin listener its own port");
-    }
-    Admin {
-        listen,
-        token: file.token.as_ref().map(|token| token.value.clone()),
-    }
-}
-
-/// An address and a port: the admin pages are for people and tools that speak HTTP over IP.
-fn admin_address(file: &AdminFile, report: &Report) -> SocketAddr {
-    let Some(text) = &file.listen else {
-        return DEFAULT_ADMIN;
-    };
-    if text.value.starts_with("unix:") {
-        let message = "the admin listener cannot be on a unix socket";
-        let hint = "listen on an address and a port, as in \"127.0.0.1:9180\"";
-        report.problem_hint(text.place, message, hint);
-        return DEFAULT_ADMIN;
-    }
-    address::parse_ip(&text.value).unwrap_or_else(|(message, hint)| {
-        report.problem_hint(text.place, message, hint);
-        DEFAULT_ADMIN
-    })
 }
 
 /// Checks `[log]`.

@@ -59,6 +59,9 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// Reactor engine only. Default none.
     pub tls: ListenTls,
+    /// Nobody but the user that runs tollgate may connect; a Unix socket of the admin side is so.
+    #[serde(skip)]
+    pub is_private: bool,
 }
 
 /// Where a backend listens.
