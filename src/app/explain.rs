@@ -235,17 +235,21 @@ fn describe(step: &Step) -> String {
             name,
             weight,
             is_backup,
+            tls,
             skip: None,
-        } => {
-            let part = if *is_backup { ", a backup" } else { "" };
-            format!("backend {name}: usable, weight {weight}{part}")
-        }
+        } => describe_usable(name, *weight, *is_backup, tls.as_deref()),
         Step::Candidate {
             name,
             skip: Some(skip),
             ..
         } => format!("backend {name}: skipped, {}", skip.as_str()),
     }
+}
+
+fn describe_usable(name: &str, weight: u32, is_backup: bool, tls: Option<&str>) -> String {
+    let backup = if is_backup { ", a backup" } else { "" };
+    let tls = tls.map(|tls| format!(", {tls}")).unwrap_or_default();
+    format!("backend {name}: usable, weight {weight}{backup}{tls}")
 }
 
 fn describe_miss(miss: &Miss<'_>) -> String {

@@ -68,7 +68,9 @@ fn summary(config: &Config, tls: &[String]) -> String {
     for upstream in &config.upstreams {
         text.push_str(&format!("  upstream {}\n", describe_upstream(upstream)));
         for backend in &upstream.backends {
-            text.push_str(&format!("    {}\n", describe_backend(backend)));
+            let tls = upstream.tls.describe(&backend.at);
+            let tls = tls.map(|tls| format!(", {tls}")).unwrap_or_default();
+            text.push_str(&format!("    {}{tls}\n", describe_backend(backend)));
         }
         if let Some(file) = &upstream.discovery.file {
             let path = file.path.display();

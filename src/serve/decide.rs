@@ -285,6 +285,7 @@ fn check_candidates(
             name: format!("{}/{}", group.upstream.name, member.backend.id),
             weight: member.settings.weight,
             is_backup: member.settings.is_backup,
+            tls: group.upstream.settings.tls.describe(&member.settings.at),
             skip: member.skip(now),
         });
     }

@@ -89,6 +89,8 @@ pub enum Step {
         weight: u32,
         /// Whether it is only used when no other is usable.
         is_backup: bool,
+        /// How TLS is spoken with it, in words; none: it is not.
+        tls: Option<String>,
         /// Why it is not used.
         skip: Option<Skip>,
     },

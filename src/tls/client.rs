@@ -164,3 +164,31 @@ impl ServerCertVerifier for Lenient {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_asked_for_and_addresses_are_not() {
+        let settings = UpstreamTls {
+            verify: Verify::None,
+            ..UpstreamTls::default()
+        };
+        let tls = ClientTls::new(&settings).unwrap();
+        for host in ["api.internal", "my_service", "10.0.0.1", "::1"] {
+            let mut hello = Vec::new();
+            let mut connection = tls.connection(host).unwrap();
+            connection.write_tls(&mut hello).unwrap();
+            let is_name = host.starts_with(char::is_alphabetic);
+            let mut windows = hello.windows(host.len());
+            assert_eq!(
+                windows.any(|part| part == host.as_bytes()),
+                is_name,
+                "{host}"
+            );
+            assert!(hello.windows(8).any(|part| part == ALPN));
+        }
+        assert!(tls.connection("a b").unwrap_err().contains("server_name"));
+    }
+}

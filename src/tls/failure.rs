@@ -129,3 +129,48 @@ fn refusal(alert: AlertDescription) -> String {
     };
     format!("the backend refuses TLS: {alert:?}{hint}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::ServerName;
+
+    #[test]
+    fn reasons_say_what_to_set() {
+        let expected = ServerName::try_from("a.test").unwrap();
+        let wrong_name = |presented: &[&str]| {
+            Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+                expected: expected.clone(),
+                presented: presented.iter().map(|name| (*name).to_owned()).collect(),
+            })
+        };
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        for (error, fault, part) in [
+            (
+                wrong_name(&["b.test", "c.test"]),
+                Fault::Certificate,
+                "b.test, c.test (set `server_name`",
+            ),
+            (
+                wrong_name(&[]),
+                Fault::Certificate,
+                "not for a.test but for nobody",
+            ),
+            (unknown, Fault::Certificate, "name the authority with `ca`"),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                Fault::Protocol,
+                "set `cert` and `key`",
+            ),
+            (
+                Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType),
+                Fault::Protocol,
+                "is it an http:// backend?",
+            ),
+        ] {
+            let failure = Failure::from(&error);
+            assert_eq!(failure.fault, fault);
+            assert!(failure.reason.contains(part), "{failure}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod allow_deny; // addresses, by listener and by route
 mod auth; // who is let in: API keys, bearer tokens, Basic; what backends and logs see of it
 mod backend_tls; // TLS to backends: all that goes over it
 mod backend_tls_ends; // how it begins, fails and ends
+mod backend_tls_peers; // nginx and openssl at the other end
 mod backend_trust; // which backends are trusted
 mod balance; // who gets the next request, ejection, no backend
 mod breaker; // what ejects a backend and lets it in again; how far retries go

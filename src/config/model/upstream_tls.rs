@@ -8,6 +8,8 @@ use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Serialize, Serializer};
 
+use super::BackendAddress;
+
 /// `[upstream.tls]`: for its `https://` backends.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamTls {
@@ -20,6 +22,24 @@ pub struct UpstreamTls {
     /// Who this proxy is to backends that want to know. Default nobody.
     #[serde(rename = "cert")]
     pub identity: Option<Identity>,
+}
+
+impl UpstreamTls {
+    /// What is done for the backend at `at`, in words; `None`: TLS is not spoken with it.
+    pub fn describe(&self, at: &BackendAddress) -> Option<String> {
+        let (host, _) = at.host_and_port().filter(|_| at.is_tls())?;
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let how = match self.verify {
+            Verify::Full => format!("verified as {name}"),
+            Verify::Ca => "verified but for its name".to_owned(),
+            Verify::None => "not verified".to_owned(),
+        };
+        let own = match &self.identity {
+            Some(_) => ", with a certificate of our own",
+            None => "",
+        };
+        Some(format!("over TLS, {how}{own}"))
+    }
 }
 
 /// How much of a backend's certificate is verified.
@@ -86,6 +106,20 @@ impl Serialize for Identity {
 mod tests {
     use super::*;
     use rustls_pki_types::PrivatePkcs8KeyDer;
+
+    #[test]
+    fn what_is_done_is_said_in_words() {
+        let host = "api.internal".to_owned();
+        let at = BackendAddress::Tls { host, port: 443 };
+        let mut tls = UpstreamTls::default();
+        let said = |tls: &UpstreamTls| tls.describe(&at).unwrap();
+        assert_eq!(said(&tls), "over TLS, verified as api.internal");
+        tls.server_name = Some("other".to_owned());
+        assert_eq!(said(&tls), "over TLS, verified as other");
+        tls.verify = Verify::None;
+        assert_eq!(said(&tls), "over TLS, not verified");
+        assert_eq!(tls.describe(&BackendAddress::Unix("/a".into())), None);
+    }
 
     #[test]
     fn a_key_is_shown_nowhere() {
