@@ -1,5 +1,7 @@
 //! The changes that a route makes to the head of a request: which fields stay behind, which are new, which `Host` a backend sees.
 
+use std::borrow::Cow;
+
 use crate::config::model::Change;
 use crate::message::forwarded::{is_owned, is_same_variable};
 use crate::message::target::is_host;
@@ -23,6 +25,28 @@ pub(super) fn drops(change: Option<&Change<'_>>, name: &str) -> bool {
         let mut replaced = change.changes.request.replaced();
         replaced.any(|other| is_same_variable(name, other))
     })
+}
+
+/// The value of a field that goes on, without the cookie that stays here. `None`: nothing else was in it.
+pub(super) fn without_cookie<'a>(
+    change: Option<&Change<'_>>,
+    name: &str,
+    value: &'a [u8],
+) -> Option<Cow<'a, [u8]>> {
+    let kept = change.and_then(|change| change.changes.kept_cookie.as_deref());
+    let Some(kept) = kept.filter(|_| is_same_variable(name, "cookie")) else {
+        return Some(value.into());
+    };
+    let pairs = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let is_kept = |pair: &&[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.trim_ascii_end() == kept.as_bytes()
+    };
+    if !pairs.clone().any(|pair| is_kept(&pair)) {
+        return Some(value.into());
+    }
+    let others: Vec<&[u8]> = pairs.filter(|pair| !is_kept(pair)).collect();
+    (!others.is_empty()).then(|| others.join(b"; ".as_slice()).into())
 }
 
 /// Writes the route's own fields, behind what tollgate has written from `begin` on; of that, what the route does not want its
@@ -52,8 +76,10 @@ pub(super) fn write(change: Option<&Change<'_>>, begin: usize, out: &mut Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::super::outbound::Outbound;
+    use super::without_cookie;
     use crate::config::load_str;
-    use crate::config::model::{Change, Values};
+    use crate::config::model::{Change, HeaderChanges, Values};
+    use crate::message::fields::Fields;
     use crate::message::forwarded::{Client, Hop};
     use crate::message::head::RequestHead;
     use crate::message::target::Target;
@@ -94,6 +120,34 @@ mod tests {
 
     fn has(lines: &[String], line: &str) -> bool {
         lines.iter().any(|other| other == line)
+    }
+
+    #[test]
+    fn only_the_cookie_that_is_ours_stays_here() {
+        let changes = HeaderChanges {
+            kept_cookie: Some("token".into()),
+            ..HeaderChanges::default()
+        };
+        let (head, client) = (
+            RequestHead::unknown(),
+            Client::identify([0, 0, 0, 0].into(), &Fields::new(), &[]),
+        );
+        let change = Change {
+            changes: &changes,
+            values: Values::of(&head, &client),
+        };
+        for (name, value, wanted) in [
+            ("Cookie", "a=b; c=d", Some("a=b; c=d")),
+            ("cookie", "a=b;token=x.y.z;c=d", Some("a=b; c=d")),
+            ("Cookie", "token=1; token = 2;a=token=3", Some("a=token=3")),
+            ("Cookie", "token", None),
+            ("Cookie", "Token=1; tokens=2", Some("Token=1; tokens=2")),
+            ("X-Cookie", "token=1", Some("token=1")),
+        ] {
+            let kept = without_cookie(Some(&change), name, value.as_bytes());
+            assert_eq!(kept.as_deref(), wanted.map(str::as_bytes), "{value}");
+        }
+        assert!(without_cookie(None, "Cookie", b"token=1").is_some());
     }
 
     #[test]

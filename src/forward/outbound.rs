@@ -57,7 +57,10 @@ impl Outbound {
         for (name, value) in head.fields.end_to_end() {
             let is_ours = name.eq_ignore_ascii_case("host") || forwarded::is_owned(name);
             if !is_ours && !changes::drops(change, name) {
-                write_field(&mut out, name, value);
+                let value = changes::without_cookie(change, name, value);
+                if let Some(value) = value {
+                    write_field(&mut out, name, &value);
+                }
             }
         }
         if is_upgrade {

@@ -321,6 +321,11 @@ fn tokens_come_in_cookies_and_beside_opaque_ones(engine: Engine) {
     ] {
         assert_eq!(ask(&mut client, &fields).status, status, "{fields:.60}");
     }
+    let cookies = backend.seen().into_iter().map(|seen| seen.get("cookie"));
+    assert_eq!(
+        cookies.collect::<Vec<_>>(),
+        [None, None, Some("a=b".to_owned())]
+    );
     let refused = ask(&mut client, &format!("Authorization: Bearer {bad}\r\n"));
     let challenges = refused.all("www-authenticate");
     assert!(

@@ -123,6 +123,8 @@ fn to_backend(changes: &HeaderChanges, values: &Values<'_>, lines: &mut Vec<Stri
     let way = "to the backend";
     let host = changes.host.as_ref();
     lines.extend(host.map(|host| field(way, "Host", host, values)));
+    let cookie = changes.kept_cookie.iter();
+    lines.extend(cookie.map(|name| format!("{way}: no cookie {name}")));
     describe(&changes.request, way, values, lines);
 }
 

@@ -265,6 +265,7 @@ pub(super) fn applied(
     if auth.strip_credentials {
         let fields = auth.fields().map(str::to_owned);
         changes.request.remove.extend(fields);
+        changes.kept_cookie = auth.jwt.as_ref().and_then(|jwt| jwt.cookie.clone());
     }
     let written: Vec<String> = {
         let written = changes.request.set.iter().chain(&changes.request.add);

@@ -43,6 +43,7 @@ pub(super) fn check_headers(file: &RouteFile, report: &Report) -> Option<Arc<Hea
     let changes = HeaderChanges {
         host,
         request,
+        kept_cookie: None,
         response,
     };
     (changes != HeaderChanges::default()).then(|| Arc::new(changes))

@@ -67,6 +67,8 @@ pub struct HeaderChanges {
     pub host: Option<Template>,
     /// In what backends are sent.
     pub request: FieldChanges,
+    /// The cookie that is for us alone: credentials come in it. Default none.
+    pub kept_cookie: Option<String>,
     /// In every answer of the route, also in those that are ours.
     pub response: FieldChanges,
 }
