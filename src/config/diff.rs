@@ -25,6 +25,7 @@ const LIVE: &[&str] = &[
     "server.listeners",
     "server.hosts",
     "server.methods",
+    "server.paths",
     "server.limits.body",
     "log.access",
 ];

@@ -80,6 +80,7 @@ pub(crate) struct ServerFile {
     pub(crate) redirect_https: Option<RedirectHttpsFile>,
     pub(crate) hosts: Written<Vec<At<String>>>,
     pub(crate) methods: Written<Vec<At<String>>>,
+    pub(crate) paths: Written<String>,
     pub(crate) limits: LimitsFile,
     pub(crate) timeouts: ClientTimeoutsFile,
 }
@@ -271,6 +272,7 @@ pub(crate) struct RouteFile {
     pub(crate) strip_prefix: Written<String>,
     pub(crate) lists: ListsFile,
     pub(crate) rules: RulesFile,
+    pub(crate) paths: Written<String>,
     pub(crate) max_body: Written<u64>,
     pub(crate) upgrade: Written<bool>,
     pub(crate) cors: Option<CorsFile>,

@@ -33,6 +33,7 @@ use super::secret::Secret;
 
 pub use access::{
     AddressLists, Barred, Hosts, ListenerAccess, Networks, RequestRules, RouteAccess, ServerAccess,
+    Spelling,
 };
 pub use action::{
     Change, Content, FieldChanges, FixedAnswer, HeaderChanges, Maintenance, Redirect,

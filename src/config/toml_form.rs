@@ -124,6 +124,7 @@ fn server(table: &Table<'_>) -> ServerFile {
         redirect_https: browser::redirect_https(table),
         hosts: table.strings("hosts"),
         methods: table.strings("methods"),
+        paths: table.string("paths"),
         limits: table
             .table("limits", "server.limits")
             .map(|table| limits(&table))

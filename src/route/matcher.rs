@@ -85,7 +85,7 @@ fn miss_but<'a>(
     if !host_matches(&route.host, request.host()) {
         return Some(Miss::Host);
     }
-    if !path_matches(&route.path, request.path()) {
+    if !path_matches(&route.path, request.path().canonical()) {
         return Some(Miss::Path);
     }
     condition_miss(&route.conditions, request, is_given)

@@ -79,6 +79,13 @@ impl RouteTable {
         }
     }
 
+    /// Whether this request goes to the route with this index when its path is `path`, in the form for comparing.
+    pub fn leads_to(&self, index: usize, request: &Request<'_>, path: &str) -> bool {
+        let other = request.with_path(path);
+        let found = self.find(&other, |_, _| ());
+        found.is_ok_and(|found| found.index == index)
+    }
+
     /// The best route for this request; for a CORS preflight that is the one of the request that it asks about, where that has
     /// `cors`. `tried` hears of every route that was looked at, best first, with the first condition
     /// that failed.
@@ -125,7 +132,7 @@ fn found<'a>(route: &'a Route, index: usize, request: &'a Request<'_>) -> Found<
     Found {
         route,
         index,
-        to: destination(route, request.path()),
+        to: destination(route, request.path().canonical()),
     }
 }
 

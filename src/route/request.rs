@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::model::NamedValue;
 use crate::message::head::RequestHead;
-use crate::message::path;
+use crate::message::path::Path;
 use crate::message::target::canonical_host;
 
 use super::value::is_like;
@@ -23,8 +23,7 @@ pub struct Request<'a> {
     head: &'a RequestHead,
     /// Without port and without the root dot, in lower case.
     host: Cow<'a, str>,
-    /// In its normal form.
-    path: Cow<'a, str>,
+    path: Path<'a>,
     client_ip: IpAddr,
     parameters: OnceCell<Vec<Parameter<'a>>>,
 }
@@ -38,18 +37,32 @@ impl<'a> Request<'a> {
         Request {
             head,
             host: canonical_host(head.host()),
-            path: routed_path(head),
+            path: path_of(head),
             client_ip: client_ip.to_canonical(),
             parameters: OnceCell::new(),
         }
     }
 
-    /// The path that routes see.
-    pub fn path(&self) -> &str {
+    /// The path in all its forms.
+    pub fn path(&self) -> &Path<'a> {
         &self.path
     }
 
-    /// Its head.
+    /// The same request for another path, which is in the form for comparing.
+    pub(super) fn with_path<'b>(&self, path: &'b str) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        Request {
+            head: self.head,
+            host: self.host.clone(),
+            path: Path::canonical_already(path),
+            client_ip: self.client_ip,
+            parameters: OnceCell::new(),
+        }
+    }
+
+    /// The request.
     pub fn head(&self) -> &'a RequestHead {
         self.head
     }
@@ -79,12 +92,12 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The path of a request in its normal form. `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
-pub(super) fn routed_path(head: &RequestHead) -> Cow<'_, str> {
+/// The path of a request. `OPTIONS *` is about the server as a whole, so it goes where `/` goes.
+fn path_of(head: &RequestHead) -> Path<'_> {
     if head.target.is_asterisk() {
-        "/".into()
+        Path::new("/")
     } else {
-        path::normal(head.target.path())
+        Path::new(head.target.path())
     }
 }
 

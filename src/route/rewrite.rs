@@ -3,50 +3,75 @@
 
 use std::borrow::Cow;
 
-use crate::config::model::{PathMatch, Redirect, Route, Segment, Template, Values, Variable};
+use crate::config::model::{
+    PathMatch, Redirect, Route, Segment, Spelling, Template, Values, Variable,
+};
 use crate::message::forwarded::Client;
-use crate::message::head::RequestHead;
+use crate::message::path::{self, Path, behind, segments};
 use crate::message::query;
 
-use super::request::routed_path;
+use super::request::Request;
 
-/// The path a backend is asked for, without query: as it came, unless the route changes it. Then it begins with its normal form,
-/// so that it cannot lead out of where the route puts it.
-pub fn backend_path<'a>(route: &Route, head: &'a RequestHead, client: &Client) -> Cow<'a, str> {
-    if route.rewrite.is_none() && route.strip_prefix.is_none() && route.add_prefix.is_none() {
-        return head.target.path().into();
-    }
-    let path = &*routed_path(head);
+/// The path a backend is asked for, without query. Whatever the route makes of it begins with the normal form, starts with one `/`
+/// and has no dot segments: it cannot lead out of where the route puts it.
+pub fn backend_path<'a>(
+    route: &Route,
+    request: &'a Request<'_>,
+    client: &Client,
+    spelling: Spelling,
+) -> Cow<'a, str> {
+    let path = request.path();
     if let Some(template) = &route.rewrite {
-        return render(template, route, head, client, Template::path).into();
+        let rendered = render(
+            template,
+            route,
+            request,
+            path.normal(),
+            client,
+            Template::path,
+        );
+        return Path::new(&rendered).normal().to_owned().into();
+    }
+    if route.strip_prefix.is_none() && route.add_prefix.is_none() {
+        return match spelling {
+            Spelling::AsSent => path.sent().into(),
+            Spelling::Normal | Spelling::Strict => path.normal().into(),
+        };
     }
     let rest = match &route.strip_prefix {
-        Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
-        None => path,
+        Some(prefix) => behind(path.normal(), segments(prefix).count()),
+        None => path.normal(),
     };
-    match (&route.add_prefix, rest) {
-        (Some(prefix), "") => prefix.clone().into(),
-        (Some(prefix), rest) if rest.starts_with('/') => format!("{prefix}{rest}").into(),
-        (Some(prefix), rest) => format!("{prefix}/{rest}").into(),
-        (None, rest) if rest.starts_with('/') => rest.to_owned().into(),
-        (None, rest) => format!("/{rest}").into(),
+    let rest = rest.trim_start_matches('/');
+    match &route.add_prefix {
+        Some(prefix) if is_all_of(route, path.normal()) => prefix.clone().into(),
+        Some(prefix) => format!("{prefix}/{rest}").into(),
+        None => format!("/{rest}").into(),
     }
+}
+
+/// Whether nothing is left of `path` when the prefix of `route` is taken away, not even a `/`.
+fn is_all_of(route: &Route, path: &str) -> bool {
+    let prefix = route.strip_prefix.as_deref();
+    prefix.is_some_and(|prefix| behind(path, segments(prefix).count()).is_empty())
 }
 
 /// Where `redirect` sends the client. `None`: the template asks for the host, and the request names none.
 pub fn location(
     redirect: &Redirect,
     route: &Route,
-    head: &RequestHead,
+    request: &Request<'_>,
     client: &Client,
 ) -> Option<String> {
+    let head = request.head();
     if redirect.to.uses(&Variable::Host) && head.host().is_empty() {
         return None;
     }
     Some(render(
         &redirect.to,
         route,
-        head,
+        request,
+        Values::of(head, client).path,
         client,
         Template::location,
     ))
@@ -55,37 +80,38 @@ pub fn location(
 fn render(
     template: &Template,
     route: &Route,
-    head: &RequestHead,
+    request: &Request<'_>,
+    path: &str,
     client: &Client,
     render: impl FnOnce(&Template, &Values<'_>) -> String,
 ) -> String {
-    let path = &*routed_path(head);
+    let head = request.head();
     let query = match route.kept_parameter() {
         Some(name) => query::without(head.target.query(), name),
         None => head.target.query().into(),
     };
+    let normal = request.path().normal();
     let values = Values {
         query: &query,
         route: &route.name,
-        rest: rest(&route.path, path),
-        parameters: &parameters(&route.path, path),
+        path,
+        rest: rest(&route.path, normal),
+        parameters: &parameters(&route.path, normal),
         ..Values::of(head, client)
     };
     render(template, &values)
 }
 
-/// What follows the matched prefix or pattern: nothing, or something that starts with `/`.
+/// What follows the matched prefix or pattern: nothing, or something that starts with one `/`.
 fn rest<'a>(condition: &PathMatch, path: &'a str) -> &'a str {
-    let rest = match condition {
-        PathMatch::Exact(_) => None,
-        PathMatch::Prefix(prefix) => path.strip_prefix(prefix.trim_end_matches('/')),
-        PathMatch::Pattern(segments) => {
-            let mut slashes = path.match_indices('/').skip(segments.len());
-            slashes.next().and_then(|(at, _)| path.get(at..))
-        }
+    let matched = match condition {
+        PathMatch::Exact(_) => return "",
+        PathMatch::Prefix(prefix) => segments(prefix).count(),
+        PathMatch::Pattern(segments) => segments.len(),
     };
-    rest.filter(|rest| rest.starts_with('/'))
-        .unwrap_or_default()
+    let rest = behind(path, matched);
+    let extra = rest.len() - rest.trim_start_matches('/').len();
+    rest.get(extra.saturating_sub(1)..).unwrap_or_default()
 }
 
 /// The parameters of a pattern with their values.
@@ -93,7 +119,7 @@ fn parameters<'a>(condition: &'a PathMatch, path: &'a str) -> Vec<(&'a str, &'a 
     let PathMatch::Pattern(segments) = condition else {
         return Vec::new();
     };
-    let pairs = segments.iter().zip(path.split('/').skip(1));
+    let pairs = segments.iter().zip(path::segments(path));
     pairs
         .filter_map(|(segment, value)| match segment {
             Segment::Parameter(name) => Some((name.as_str(), value)),
@@ -107,6 +133,7 @@ mod tests {
     use super::*;
     use crate::config::load_str;
     use crate::config::model::RouteTo;
+    use crate::message::head::RequestHead;
     use crate::message::target::Target;
 
     /// The only route of this configuration.
@@ -129,7 +156,8 @@ mod tests {
     fn rewritten(lines: &str, target: &str) -> String {
         let (head, client) = asked(target);
         let route = route(&format!("upstream = \"web\"\n{lines}"));
-        backend_path(&route, &head, &client).into_owned()
+        let request = Request::new(&head, client.ip);
+        backend_path(&route, &request, &client, Spelling::Normal).into_owned()
     }
 
     fn sent_to(lines: &str, target: &str) -> String {
@@ -138,7 +166,8 @@ mod tests {
         let RouteTo::Redirect(redirect) = &route.to else {
             panic!("no redirect: {route:?}")
         };
-        location(redirect, &route, &head, &client).unwrap()
+        let request = Request::new(&head, client.ip);
+        location(redirect, &route, &request, &client).unwrap()
     }
 
     #[test]
@@ -154,8 +183,13 @@ mod tests {
             (&both, "/api", "/v2"),
             (&both, "/api/", "/v2/"),
             (add, "/", "/v2/"),
-            (add, "/a//b%2f", "/v2/a/b%2f"),
-            ("", "//a/%2e", "//a/%2e"),
+            (add, "/a//b%2f", "/v2/a//b%2f"),
+            (strip, "/api//evil", "/evil"),
+            (strip, "//api///x//y", "/x//y"),
+            (strip, "/%61pi/x", "/x"),
+            (&both, "/api//x//y", "/v2/x//y"),
+            ("", "//a/%2e", "/a/"),
+            ("", "/a//b", "/a//b"),
         ] {
             assert_eq!(rewritten(lines, target), expected, "{lines} {target}");
         }
@@ -167,9 +201,14 @@ mod tests {
     fn a_template_is_the_whole_path() {
         let people = "match = { path = \"/users/{id}/{what}\" }\nrewrite = \"/people/{id}{rest}\"";
         let root = "match = { path = \"/old/\" }\nrewrite = \"/{rest}\"";
+        let dotted = "rewrite = \"/a/..{path}\"";
         let nested = "rewrite = \"/all{path}\"";
         for (lines, target, expected) in [
-            (people, "/users/%41%2f/x/y//z?q={", "/people/A%2f/y/z"),
+            (people, "/users/%41%2f/x/y//z?q={", "/people/A%2f/y//z"),
+            (people, "/users//1//x//y", "/people/1/y"),
+            (dotted, "/x", "/x"),
+            (nested, "/x/../../y", "/all/y"),
+            (nested, "//x", "/all/x"),
             (people, "/users/1/x", "/people/1"),
             (people, "/users/1/x/", "/people/1/"),
             (people, "/users/a\"|b/x", "/people/a\"|b"),
@@ -215,6 +254,7 @@ mod tests {
         };
         let head = RequestHead::unknown();
         let client = Client::identify("192.0.2.1".parse().unwrap(), &head.fields, &[]);
-        assert_eq!(location(redirect, &route, &head, &client), None);
+        let request = Request::new(&head, client.ip);
+        assert_eq!(location(redirect, &route, &request, &client), None);
     }
 }

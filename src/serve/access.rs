@@ -2,7 +2,7 @@
 //!
 //! 1. the address, by the lists of the listener; nothing is answered to those who may not come, not even a health path
 //! 2. the method and the host, by the lists of the server
-//! 3. when the route is found: the address, by its lists; then its rules
+//! 3. when the route is found: the path (see [`super::spelling`]); the address, by the lists of the route; then its rules
 //!
 //! Each is looked up in the snapshot: a reload changes it for the next request.
 
@@ -11,11 +11,12 @@ use std::net::IpAddr;
 use http::Method;
 
 use crate::admit::{Refusal, access};
-use crate::config::model::{AddressLists, Barred, Config, NamedValue, Route};
+use crate::config::model::{AddressLists, Barred, Conditions, Config, NamedValue, Route, Spelling};
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 use crate::route::{self, Broken};
 
+use super::spelling::Misspelt;
 use super::trace::{Step, Trace};
 
 /// What was looked at, and how it was found.
@@ -43,6 +44,17 @@ pub enum Access {
         host: String,
         /// Whether it is served.
         is_served: bool,
+    },
+    /// The spelling of the path, if that is not as everybody writes it.
+    Path {
+        /// What backends are asked for, unless the route changes it.
+        normal: String,
+        /// Whether that is what was sent.
+        is_as_sent: bool,
+        /// What holds here.
+        spelling: Spelling,
+        /// Whether it is taken.
+        result: Result<(), Misspelt>,
     },
     /// The rules of the route.
     Rules(Result<(), BrokenRule>),
@@ -175,7 +187,7 @@ fn by_address(
 }
 
 /// What a rule looks at, without the values that it looks for.
-fn looks_at(rule: &crate::config::model::Conditions) -> Vec<String> {
+fn looks_at(rule: &Conditions) -> Vec<String> {
     let named = |kind: &str, values: &[NamedValue]| -> Vec<String> {
         let names = values.iter();
         names

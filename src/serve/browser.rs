@@ -11,7 +11,7 @@ use crate::error::Cause;
 use crate::message::fields::Fields;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
-use crate::message::path;
+use crate::message::path::Path;
 use crate::respond;
 
 use super::decide::Verdict;
@@ -110,7 +110,7 @@ pub(super) fn to_https(
     if client.scheme(&head.fields) == "https" {
         return None;
     }
-    let is_spared = redirect.spares(&path::normal(head.target.path()));
+    let is_spared = redirect.spares(Path::new(head.target.path()).canonical());
     trace.step(|| Step::WithoutTls { is_spared });
     if is_spared {
         return None;

@@ -13,7 +13,7 @@ use crate::drain::Phase;
 use crate::error::Cause;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
-use crate::route::{self, Destination, Found, Miss};
+use crate::route::{self, Destination, Found, Miss, NotFound};
 
 use super::access;
 use super::browser::{self, Browser};
@@ -21,6 +21,7 @@ use super::decision::{Decision, Due, own_query};
 use super::gate::{self, Passed};
 use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
+use super::spelling;
 use super::split;
 use super::trace::{Step, Trace};
 
@@ -127,17 +128,14 @@ fn by_route(
     let found = match snapshot.routes.find(&request, tried) {
         Ok(found) => found,
         Err(not_found) => {
-            let refusal = match not_found.methods {
-                methods if methods.is_empty() => Refusal::new(Cause::NoRoute),
-                methods => {
-                    let reach = &snapshot.config.server.access.methods;
-                    admit::no_such_method(admit::access::within(reach, methods))
-                }
-            };
+            let refusal = without_route(&request, not_found, snapshot, trace);
             return Decision::without_route(Verdict::Refuse(refusal));
         }
     };
-    let barred = access::by_route(&snapshot.config, found.route, &request, client, trace).err();
+    let config = &snapshot.config;
+    let barred = spelling::check(&found, &request, &snapshot.routes, &config.server, trace)
+        .and_then(|()| access::by_route(config, found.route, &request, client, trace))
+        .err();
     let gate = snapshot.gates.get(found.index);
     let passed = match (barred, gate) {
         (Some(refusal), _) => Err(Verdict::Refuse(refusal)),
@@ -147,8 +145,8 @@ fn by_route(
     let (passed, verdict) = match passed {
         Err(verdict) => (Passed::Open, verdict),
         Ok(passed) => {
-            let verdict = own_answer(head, client, &found, trace).unwrap_or_else(|| {
-                to_upstream(head, client, &found, snapshot, now, trace)
+            let verdict = own_answer(&request, client, &found, trace).unwrap_or_else(|| {
+                to_upstream(&request, client, &found, snapshot, now, trace)
                     .map_or_else(Verdict::Refuse, Verdict::Forward)
             });
             (passed, verdict)
@@ -173,9 +171,26 @@ fn by_route(
     }
 }
 
+/// Why no route takes the request.
+fn without_route(
+    request: &route::Request<'_>,
+    not_found: NotFound,
+    snapshot: &Snapshot,
+    trace: &mut impl Trace,
+) -> Refusal {
+    let server = &snapshot.config.server;
+    if let Err(misspelt) = spelling::check_without_route(request, server, trace) {
+        return misspelt;
+    }
+    match not_found.methods {
+        methods if methods.is_empty() => Refusal::new(Cause::NoRoute),
+        methods => admit::no_such_method(admit::access::within(&server.access.methods, methods)),
+    }
+}
+
 /// What the route answers without a backend; `None`: it is forwarded.
 fn own_answer(
-    head: &RequestHead,
+    request: &route::Request<'_>,
     client: &Client,
     found: &Found<'_>,
     trace: &mut impl Trace,
@@ -194,7 +209,7 @@ fn own_answer(
     }
     match found.to {
         Destination::Redirect(redirect) => {
-            let Some(location) = route::location(redirect, route, head, client) else {
+            let Some(location) = route::location(redirect, route, request, client) else {
                 let message = "This redirect needs to know the host, and the request names none.";
                 return Some(Verdict::Refuse(Refusal::with(Cause::BadRequest, message)));
             };
@@ -207,13 +222,14 @@ fn own_answer(
 }
 
 fn to_upstream(
-    head: &RequestHead,
+    request: &route::Request<'_>,
     client: &Client,
     found: &Found<'_>,
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
 ) -> Result<Plan, Refusal> {
+    let head = request.head();
     let (mut instead_of, mut others) = (None, SmallVec::new());
     let upstream = match found.to {
         Destination::Upstream(index) => index,
@@ -254,7 +270,8 @@ fn to_upstream(
     let (path, upgrade) = if head.target.is_asterisk() {
         ("*".into(), false)
     } else {
-        let path = route::backend_path(found.route, head, client);
+        let spelling = spelling::of(found.route, &snapshot.config.server);
+        let path = route::backend_path(found.route, request, client, spelling);
         (path.into_owned(), found.route.upgrade)
     };
     Ok(Plan {

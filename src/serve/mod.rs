@@ -22,6 +22,7 @@ pub mod own_answer;
 mod pass;
 mod pool;
 pub mod snapshot;
+pub mod spelling;
 mod split;
 mod sticky;
 pub mod trace;

@@ -53,7 +53,8 @@ fn rfc9112_3_2_targets_pass_byte_for_byte(engine: Engine) {
         let target = conn.request().target().to_owned();
         conn.reply(200, &[], target);
     });
-    let proxy = Proxy::to(engine, [&backend]).start();
+    let setup = Proxy::to(engine, [&backend]).server("paths = \"as_sent\"");
+    let proxy = setup.start();
     let mut client = proxy.client();
     for target in [
         "/",

@@ -40,6 +40,7 @@ mod security_headers; // what browsers are told about answers; the way to https
 mod shares; // 10,000 requests by each strategy; backups, slow start
 mod split; // shares of clients
 mod sticky; // clients that stay with their backend
+mod traversal; // paths that lead elsewhere, in every spelling
 mod waiting; // answers that are waited for without a worker
 
 // The reactor engine: what it promises and tiny_http cannot.

@@ -71,7 +71,8 @@ fn clients_are_sent_elsewhere(engine: Engine) {
 
 fn no_request_chooses_another_host(engine: Engine) {
     let backend = Backend::fixed("backend");
-    let proxy = Proxy::to(engine, [&backend]).more(REDIRECTS).start();
+    let setup = Proxy::to(engine, [&backend]).server("paths = \"as_sent\"");
+    let proxy = setup.more(REDIRECTS).start();
     for (host, target, location) in [
         ("old.test", "//evil.test/x", "https://new.test//evil.test/x"),
         ("old.test", "/@evil.test", "https://new.test/@evil.test"),

@@ -94,7 +94,7 @@ fn a_stripped_prefix_leaves_a_slash(engine: Engine) {
         ("/api?q", "/?q"),
         ("/api/api/x", "/api/x"),
         // What is rewritten begins with the normal form: it cannot lead elsewhere.
-        ("/api/%2e/./b//c", "/b/c"),
+        ("/api/%2e/./b//c", "/b//c"),
         ("/api//evil", "/evil"),
         ("/api/b/../%2e%2e/api/c", "/c"),
         ("/api/a%2Fb%20", "/a%2Fb%20"),
@@ -103,7 +103,7 @@ fn a_stripped_prefix_leaves_a_slash(engine: Engine) {
     }
 }
 
-/// However a path is spelt, the rules for it hold; what is forwarded stays as it came.
+/// However a path is spelt, the rules for it hold; what is forwarded is what was judged.
 fn a_path_cannot_be_spelt_around_a_rule(engine: Engine) {
     let backend = Backend::start(|conn| {
         let target = conn.request().target().to_owned();
@@ -143,17 +143,20 @@ fn a_path_cannot_be_spelt_around_a_rule(engine: Engine) {
     ] {
         assert_eq!(proxy.get(target).status, 404, "{target}");
     }
-    for target in [
-        "/adminx",
-        "/admin%2Fx",
-        "/admin/../x",
-        "/a/./b/%2e//c%zz",
-        "/%2561dmin",
-        "/admi%6e/../x",
+    for (target, arrives) in [
+        ("/adminx", "/adminx"),
+        ("/admin/../x", "/x"),
+        ("/a/./b/%2e//c%20", "/a/b//c%20"),
+        ("/admi%6e/../x", "/x"),
+        ("/x%2Fadmin", "/x%2Fadmin"),
     ] {
-        assert_eq!(proxy.get(target).text(), target);
+        assert_eq!(proxy.get(target).text(), arrives);
     }
-    assert_eq!(backend.count(), 6);
+    for target in ["/admin%2Fx", "/%2561dmin", "/admin;x", "/login%3F"] {
+        let refused = proxy.client().get(target);
+        refused.refused(400, "bad_request");
+    }
+    assert_eq!(backend.count(), 5);
 }
 
 fn services_by_name(engine: Engine) {

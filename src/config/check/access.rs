@@ -12,8 +12,10 @@ use super::route::{check_conditions, check_methods};
 use crate::config::file::{ListsFile, RuleFile, RulesFile, ServerFile, Written};
 use crate::config::model::{
     AddressLists, Conditions, Hosts, Listen, ListenerAccess, Networks, RequestRules, ServerAccess,
+    Spelling,
 };
 use crate::config::report::{At, Report};
+use crate::config::suggest;
 
 /// Networks in one list. As many take a few milliseconds to sort.
 const MOST_NETWORKS: usize = 100_000;
@@ -35,6 +37,7 @@ pub(super) fn check_server(file: &ServerFile, listen: &[Listen], report: &Report
         listeners: listeners.collect(),
         hosts: check_hosts(&file.hosts, report),
         methods: check_served(&file.methods, report),
+        paths: check_paths(&file.paths, report).unwrap_or_default(),
     }
 }
 
@@ -84,6 +87,20 @@ fn check_served(written: &Written<Vec<At<String>>>, report: &Report) -> Vec<Meth
         return Vec::new();
     }
     check_methods(written, report).unwrap_or_default()
+}
+
+/// `paths`. None: nothing was written, or it is reported.
+pub(super) fn check_paths(written: &Written<String>, report: &Report) -> Option<Spelling> {
+    let written = written.as_ref()?;
+    let mut all = Spelling::ALL.into_iter();
+    let found = all.find(|spelling| spelling.as_str() == written.value);
+    if found.is_none() {
+        let known = Spelling::ALL.map(Spelling::as_str);
+        let hint = suggest::hint(&written.value, "they are", known);
+        let message = format!("unknown spelling of `paths`: \"{}\"", written.value);
+        report.problem_hint(written.place, message, hint);
+    }
+    found
 }
 
 fn check_hosts(written: &Written<Vec<At<String>>>, report: &Report) -> Option<Arc<Hosts>> {

@@ -38,6 +38,7 @@ use super::file::{ConfigFile, Written};
 use super::model::Config;
 use super::report::{At, Place, Report};
 use super::units;
+use crate::message::path::canonical_text;
 
 /// Shorter intervals and timeouts would keep a processor busy for nothing.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -197,11 +198,17 @@ fn path_fault(path: &str) -> Option<&'static str> {
         Some("must be a path only, without `?` or `#`")
     } else if path.chars().any(|c| !c.is_ascii_graphic()) {
         Some("holds characters that no request path has (write them as %XX)")
-    } else if path.contains("//") || path.split('/').any(|segment| matches!(segment, "." | "..")) {
+    } else if path.contains("//") || has_dots(path) {
         Some("can never match: requests are compared without `//`, `/./` and `/../`")
     } else {
         None
     }
+}
+
+/// Whether it has a dot segment, in any spelling.
+fn has_dots(path: &str) -> bool {
+    let path = canonical_text(path);
+    path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 #[cfg(test)]
@@ -214,7 +221,18 @@ mod tests {
             assert_eq!(path_fault(good), None, "{good}");
         }
         for bad in [
-            "", "api", "/a?b", "/a#b", "/a b", "/ä", "/a//b", "/a/../b", "/.", "/a\n",
+            "",
+            "api",
+            "/a?b",
+            "/a#b",
+            "/a b",
+            "/ä",
+            "/a//b",
+            "/a/../b",
+            "/.",
+            "/a\n",
+            "/%2e%2e/a",
+            "/a/%2E",
         ] {
             assert!(path_fault(bad).is_some(), "{bad}");
         }

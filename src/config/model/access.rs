@@ -25,6 +25,8 @@ pub struct ServerAccess {
     /// Methods that get as far as a route, sorted; empty: all. Default empty.
     #[serde(serialize_with = "as_texts")]
     pub methods: Vec<Method>,
+    /// How paths have to be spelt. Default [`Spelling::Normal`].
+    pub paths: Spelling,
 }
 
 /// Who may come by one entry of `listen`.
@@ -43,6 +45,35 @@ pub struct RouteAccess {
     pub lists: Option<Arc<AddressLists>>,
     /// `allow_if` and `deny_if`. None: whatever the request is like.
     pub rules: Option<Arc<RequestRules>>,
+    /// None: as the server has it.
+    pub paths: Option<Spelling>,
+}
+
+/// `paths`: which paths are taken, and which form of them backends get. Routes see the same form in all cases.
+#[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Spelling {
+    /// Refused is what programs read in different ways; of the rest backends get the normal form.
+    #[default]
+    Normal,
+    /// Refused is also what has another normal form, `//`, `%2F`, `%5C`, and what is encoded twice.
+    Strict,
+    /// Nothing is refused, and backends get what came.
+    AsSent,
+}
+
+impl Spelling {
+    /// All of them, as they are written.
+    pub const ALL: [Spelling; 3] = [Spelling::Normal, Spelling::Strict, Spelling::AsSent];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Spelling::Normal => "normal",
+            Spelling::Strict => "strict",
+            Spelling::AsSent => "as_sent",
+        }
+    }
 }
 
 /// `allow` and `deny`.

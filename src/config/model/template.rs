@@ -81,6 +81,8 @@ pub struct Values<'a> {
     pub user: &'a str,
     /// What else is known of who was let in: name and value.
     pub claims: &'a [(Arc<str>, String)],
+    /// The path, without query. `OPTIONS *` has none; routes take it for `/`.
+    pub path: &'a str,
     /// What follows the matched part of the path.
     pub rest: &'a str,
     /// The path's parameters.
@@ -90,9 +92,14 @@ pub struct Values<'a> {
 impl<'a> Values<'a> {
     /// What the request alone tells.
     pub fn of(head: &'a RequestHead, client: &'a Client) -> Values<'a> {
+        let path = match head.target.is_asterisk() {
+            true => "/",
+            false => head.target.path(),
+        };
         Values {
             head,
             client,
+            path,
             request_id: "",
             route: "",
             upstream: "",
@@ -107,15 +114,6 @@ impl<'a> Values<'a> {
 
     fn host(&self) -> &'a str {
         split_port(self.head.host()).0
-    }
-
-    /// `OPTIONS *` has no path; routes take it for `/`.
-    fn path(&self) -> &'a str {
-        if self.head.target.is_asterisk() {
-            "/"
-        } else {
-            self.head.target.path()
-        }
     }
 
     fn append(&self, variable: &Variable, out: &mut Vec<u8>) {
@@ -135,7 +133,7 @@ impl<'a> Values<'a> {
             Variable::Route => self.route,
             Variable::Host => self.host(),
             Variable::Method => self.head.method.as_str(),
-            Variable::Path => self.path(),
+            Variable::Path => self.path,
             Variable::Query => self.query,
             Variable::Scheme => self.client.scheme(&self.head.fields),
             Variable::User => self.user,

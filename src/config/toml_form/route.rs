@@ -43,6 +43,7 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         strip_prefix: table.string("strip_prefix"),
         lists: access::lists(table),
         rules: access::rules(table),
+        paths: table.string("paths"),
         max_body: table.size("max_body"),
         upgrade: table.boolean("upgrade"),
         cors: browser::cors(table),

@@ -183,6 +183,12 @@ impl Backend {
         seen.remove(0)
     }
 
+    /// The target of the last request seen.
+    pub fn last_target(&self) -> String {
+        let seen = self.shared.seen.lock().unwrap();
+        seen.last().expect("a request").target().to_owned()
+    }
+
     /// How many requests it saw.
     pub fn count(&self) -> usize {
         self.shared.seen.lock().unwrap().len()

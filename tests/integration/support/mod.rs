@@ -24,12 +24,14 @@ pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod readers;
 pub mod secure;
 pub mod secured;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+pub mod traversals;
 pub mod websocket;
 pub mod wire;
 

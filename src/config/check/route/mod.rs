@@ -131,6 +131,7 @@ fn check_route(
     let access = RouteAccess {
         lists: access::check_lists(&file.lists, report),
         rules: access::check_rules(&file.rules, report),
+        paths: access::check_paths(&file.paths, report),
     };
     let maintenance = action::check_maintenance(file.actions.maintenance.as_ref(), report);
     let headers = headers::check_headers(file, report);

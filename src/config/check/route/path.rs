@@ -4,6 +4,7 @@ use super::super::path_fault;
 use crate::config::file::RouteFile;
 use crate::config::model::{PathMatch, Segment};
 use crate::config::report::Report;
+use crate::message::path::canonical_text;
 
 /// The path condition; without one, every path. None: the reason is reported.
 pub(super) fn check_path(file: &RouteFile, report: &Report) -> Option<PathMatch> {
@@ -31,7 +32,7 @@ fn parse_exact(text: &str) -> Result<PathMatch, String> {
         None if text.contains(['{', '}']) => Err(format!(
             "path \"{text}\" has a parameter, which only `path` can have"
         )),
-        None => Ok(PathMatch::Exact(text.to_owned())),
+        None => Ok(PathMatch::Exact(canonical_text(text))),
     }
 }
 
@@ -42,7 +43,7 @@ fn parse_path(text: &str) -> Result<PathMatch, String> {
         return Err(format!("path \"{text}\" {fault}"));
     }
     if !pattern {
-        return Ok(PathMatch::Prefix(text.to_owned()));
+        return Ok(PathMatch::Prefix(canonical_text(text)));
     }
     let mut segments: Vec<Segment> = Vec::new();
     for segment in text.split('/').skip(1) {
@@ -56,7 +57,7 @@ fn parse_path(text: &str) -> Result<PathMatch, String> {
                     "pattern \"{text}\" must not end with `/`: what follows matches anyway"
                 ));
             }
-            None if !segment.contains(['{', '}']) => Segment::Literal(segment.to_owned()),
+            None if !segment.contains(['{', '}']) => Segment::Literal(canonical_text(segment)),
             _ => {
                 return Err(format!(
                     "pattern \"{text}\" has a bad segment `{segment}`: a parameter is a whole segment, `{{name}}`"
@@ -96,7 +97,8 @@ pub(super) fn check_strip_prefix(
     report: &Report,
 ) -> Option<String> {
     let written = file.strip_prefix.as_ref()?;
-    let prefix = written.value.trim_end_matches('/');
+    let canonical = canonical_text(&written.value);
+    let prefix = canonical.trim_end_matches('/');
     if let Some(fault) = path_fault(&written.value) {
         let message = format!("`strip_prefix` \"{}\" {fault}", written.value);
         report.problem_hint(written.place, message, "write it as in \"/api\"");
