@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use http::Method;
 
-use crate::config::model::Config;
+use crate::config::model::{Config, ListenTls};
 use crate::drain::Phase;
 use crate::error::Cause;
 use crate::message::fields::Fields;
@@ -69,6 +69,9 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
     let trusted = &config.server.trusted_proxies;
     let mut client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
     client.listener = listener(config, question.listener)?;
+    let listens = &config.server.listen;
+    let listen = listens.get(client.listener);
+    client.has_tls = listen.is_some_and(|listen| listen.tls == ListenTls::Tls);
     let (effective, words) = with_files(config);
     let snapshot = Snapshot::new(Arc::new(effective));
     let groups = snapshot.groups.iter();

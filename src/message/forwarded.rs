@@ -44,6 +44,8 @@ pub struct Client {
     pub request_id: Option<String>,
     /// Which entry of `listen` it came by; the first one, until something else is known.
     pub listener: usize,
+    /// Whether its connection to us speaks TLS; false, until something else is known.
+    pub has_tls: bool,
 }
 
 impl Client {
@@ -56,6 +58,7 @@ impl Client {
                 is_peer_trusted: false,
                 request_id: None,
                 listener: 0,
+                has_tls: false,
             };
         }
         let mut ip = peer;
@@ -79,19 +82,25 @@ impl Client {
             is_peer_trusted: true,
             request_id,
             listener: 0,
+            has_tls: false,
         }
     }
 
-    /// What the client itself used: `https` when a trusted peer says so, else `http`.
+    /// What the client itself used: what a trusted peer says, else what is spoken here.
     pub fn scheme(&self, fields: &Fields) -> &'static str {
         let said = fields
             .get_str("x-forwarded-proto")
             .filter(|_| self.is_peer_trusted);
-        if said.is_some_and(|said| said.eq_ignore_ascii_case("https")) {
-            "https"
-        } else {
-            "http"
+        match said {
+            Some(said) if said.eq_ignore_ascii_case("https") => "https",
+            Some(_) => "http",
+            None => self.own_scheme(),
         }
+    }
+
+    /// What is spoken here.
+    fn own_scheme(&self) -> &'static str {
+        if self.has_tls { "https" } else { "http" }
     }
 }
 
@@ -165,7 +174,7 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     write_number(out, hop.peer);
     let peer = begin..out.len();
     end_line(out);
-    let proto = believed("x-forwarded-proto").unwrap_or("http");
+    let proto = believed("x-forwarded-proto").unwrap_or(hop.client.own_scheme());
     write_line(out, "X-Forwarded-Proto", proto);
     if let Some(host) = believed("x-forwarded-host")
         .or(Some(host))
@@ -189,7 +198,7 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     }
     end_line(out);
     write_list(out, "Forwarded", incoming, is_trusted);
-    write_element(out, peer, hop.peer.is_ipv6(), host);
+    write_element(out, peer, hop.peer.is_ipv6(), host, hop.client.own_scheme());
     end_line(out);
     write_list(out, "Via", incoming, true);
     let version: &[u8] = if head.version == Version::Http10 {
@@ -235,7 +244,7 @@ fn write_list(out: &mut Vec<u8>, name: &str, incoming: &Fields, is_believed: boo
 
 /// One element of `Forwarded` (RFC 7239): IPv6 addresses need brackets and with them quotes. The peer's address stands in
 /// `out` already, at `peer`.
-fn write_element(out: &mut Vec<u8>, peer: Range<usize>, is_v6: bool, host: &str) {
+fn write_element(out: &mut Vec<u8>, peer: Range<usize>, is_v6: bool, host: &str, proto: &str) {
     let (before, after): (&[u8], &[u8]) = if is_v6 {
         (b"for=\"[", b"]\"")
     } else {
@@ -249,7 +258,8 @@ fn write_element(out: &mut Vec<u8>, peer: Range<usize>, is_v6: bool, host: &str)
         out.extend_from_slice(host.as_bytes());
         out.push(b'"');
     }
-    out.extend_from_slice(b";proto=http");
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(proto.as_bytes());
 }
 
 #[cfg(test)]

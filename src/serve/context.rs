@@ -124,6 +124,7 @@ impl Context {
             &snapshot.config.server.trusted_proxies,
         );
         client.listener = peer.listener;
+        client.has_tls = peer.tls.is_some();
         Context {
             request: Arc::new(Request::of(head, client.ip, snapshot)),
             request_id: client.request_id.clone().unwrap_or_else(new_request_id),

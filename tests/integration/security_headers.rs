@@ -4,8 +4,11 @@ use std::fs;
 
 use crate::support::curl::curl;
 use crate::support::program::{CURL, skip_without};
-use crate::support::{Backend, Client, Engine, Process, Proxy, Response, on_each_engine};
+use crate::support::{
+    Backend, Client, Engine, Process, Proxy, Response, on_each_engine, on_reactor,
+};
 
+on_reactor!(what_comes_over_tls_is_at_its_place);
 on_each_engine!(
     every_answer_says_it,
     a_backend_that_says_it_is_not_contradicted,
@@ -318,4 +321,26 @@ fn curl_is_sent_on(engine: Engine) {
     assert_eq!(sent.get("location").as_deref(), Some(expected.as_str()));
     let https = ["-H", "X-Forwarded-Proto: https", "--data", "body", &url];
     assert_eq!(curl(&https).response.text(), "body");
+}
+
+fn what_comes_over_tls_is_at_its_place(engine: Engine) {
+    skip_without!(CURL);
+    let backend = Backend::start(|conn| {
+        let seen = conn.request();
+        conn.reply(200, &[], seen.get("x-forwarded-proto").unwrap_or_default());
+    });
+    let proxy = Proxy::to(engine, [&backend])
+        .listen("[\"127.0.0.1:0\", { address = \"127.0.0.1:0\", tls = \"self-signed\" }]")
+        .server("security_headers = true\nredirect_https = 8443")
+        .start();
+    let address = |at: usize| proxy.addresses()[at].ip().unwrap();
+    let plain = curl(&[&format!("http://{}/x", address(0))]).response;
+    assert_eq!((plain.status, hsts(&plain)), (308, None));
+    assert_eq!(
+        plain.get("location").as_deref(),
+        Some("https://127.0.0.1:8443/x")
+    );
+    let secure = curl(&["--insecure", &format!("https://{}/x", address(1))]).response;
+    assert_eq!((secure.status, secure.text().as_str()), (200, "https"));
+    assert_eq!(hsts(&secure).as_deref(), Some("max-age=31536000"));
 }
