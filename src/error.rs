@@ -36,6 +36,8 @@ pub enum Cause {
     Draining,
     /// The route is in maintenance.
     Maintenance,
+    /// The client asks too often, or has too many requests under way.
+    RateLimited,
     /// No route matches.
     NoRoute,
     /// A rule of the listener or the route says who may come, and this client or request may not; or it is known who it is, and
@@ -71,7 +73,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and documents.
-    pub const ALL: [Cause; 28] = [
+    pub const ALL: [Cause; 29] = [
         Cause::DnsFailed,
         Cause::ConnectRefused,
         Cause::ConnectTimeout,
@@ -85,6 +87,7 @@ impl Cause {
         Cause::Overloaded,
         Cause::Draining,
         Cause::Maintenance,
+        Cause::RateLimited,
         Cause::NoRoute,
         Cause::Forbidden,
         Cause::Host,
@@ -131,7 +134,11 @@ impl Cause {
     pub fn is_temporary(self) -> bool {
         matches!(
             self,
-            Cause::NoBackend | Cause::Overloaded | Cause::Draining | Cause::Maintenance
+            Cause::NoBackend
+                | Cause::Overloaded
+                | Cause::Draining
+                | Cause::Maintenance
+                | Cause::RateLimited
         )
     }
 
@@ -159,6 +166,7 @@ const ROWS: [Row; Cause::ALL.len()] = [
     Row("overloaded", 503, "connection_limit_reached", "The proxy has too much to do right now."),
     Row("draining", 503, "destination_unavailable", "The proxy is shutting down."),
     Row("maintenance", 503, "destination_unavailable", "Down for maintenance; please come back later."),
+    Row("rate_limited", 429, "http_request_denied", "There are too many requests; please come back later."),
     Row("no_route", 404, "http_request_denied", "No route matches this request."),
     Row("forbidden", 403, "http_request_denied", "You may not come here."),
     Row("host", 421, "http_request_denied", "This host is not served here."),
@@ -233,7 +241,13 @@ mod tests {
             .collect();
         assert_eq!(
             temporary,
-            ["no_backend", "overloaded", "draining", "maintenance"]
+            [
+                "no_backend",
+                "overloaded",
+                "draining",
+                "maintenance",
+                "rate_limited"
+            ]
         );
     }
 }

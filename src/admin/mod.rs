@@ -6,6 +6,7 @@
 mod backends;
 mod control;
 mod guesses;
+mod limits;
 mod order;
 mod pages;
 mod status;
@@ -33,6 +34,7 @@ use crate::upstream::fleet::Fleet;
 use guesses::Guesses;
 
 pub use control::{Control, Objection, Order, Placed, Reload, Removed};
+pub use limits::{ConcurrencyView, LimitsView, RateLimitView};
 pub use status::{LoadView, MirrorView, View};
 
 /// Bytes of a request body.

@@ -16,6 +16,8 @@ use crate::upstream::breaker::State;
 use crate::upstream::fleet::Fleet;
 use crate::upstream::member::Member;
 
+use super::limits::LimitsView;
+
 /// What the status page shows.
 pub struct View {
     pub(super) drain: Drain,
@@ -26,7 +28,7 @@ pub struct View {
 }
 
 /// Workers, queue and log as they are right now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LoadView {
     /// Worker threads.
     pub workers: usize,
@@ -40,6 +42,8 @@ pub struct LoadView {
     pub log_lines_dropped: u64,
     /// Copies of requests since the start.
     pub mirror: MirrorView,
+    /// Limits of how often and how many.
+    pub limits: LimitsView,
 }
 
 /// What became of copies of requests.
@@ -81,6 +85,7 @@ impl View {
                 "dropped": load.mirror.dropped,
             },
             "tls": self.terminator.as_deref().map(|terminator| tls::render(terminator, SystemTime::now())),
+            "limits": load.limits.render(),
             "upstreams": upstreams,
         })
     }

@@ -4,26 +4,33 @@
 
 use std::sync::Arc;
 
-use crate::config::model::{Cors, Route};
+use crate::config::model::{Concurrency, Cors, Route, Server};
 
 use super::auth::Guard;
+use super::crowd::Crowd;
+use super::rate::Rates;
 
-/// The gate of one route.
+/// The gate of one route, or the one before all routes.
 #[derive(Debug)]
 pub struct Gate {
     /// Who it is; none: it does not matter.
     pub guard: Option<Arc<Guard>>,
     /// What pages of other sites may do.
     pub cors: Option<Arc<Cors>>,
+    /// How often.
+    pub rates: Rates,
+    /// How many at the same time.
+    pub crowd: Crowd,
 }
 
 impl Gate {
     /// The gate of a route that is new.
     pub fn new(route: &Route) -> Gate {
-        let guard = route.auth.as_deref().map(Guard::new);
         Gate {
-            guard: guard.map(Arc::new),
+            guard: guard(route),
             cors: route.cors.clone(),
+            rates: Rates::new(&route.rate_limits),
+            crowd: Crowd::new(route.concurrency),
         }
     }
 
@@ -33,9 +40,42 @@ impl Gate {
             guard: if before.auth == after.auth {
                 self.guard.clone()
             } else {
-                Gate::new(after).guard
+                guard(after)
             },
             cors: after.cors.clone(),
+            rates: self.rates.successor(&after.rate_limits),
+            crowd: self.crowd.successor(after.concurrency),
         }
+    }
+
+    /// The gate before all routes.
+    pub fn first(server: &Server) -> Gate {
+        Gate {
+            guard: None,
+            cors: None,
+            rates: Rates::new(&server.rate_limits),
+            crowd: Crowd::new(of_server(server)),
+        }
+    }
+
+    /// The first gate with the settings `after`: what has been counted goes on.
+    pub fn first_successor(&self, after: &Server) -> Gate {
+        Gate {
+            guard: None,
+            cors: None,
+            rates: self.rates.successor(&after.rate_limits),
+            crowd: self.crowd.successor(of_server(after)),
+        }
+    }
+}
+
+fn guard(route: &Route) -> Option<Arc<Guard>> {
+    route.auth.as_deref().map(Guard::new).map(Arc::new)
+}
+
+fn of_server(server: &Server) -> Concurrency {
+    Concurrency {
+        most: None,
+        most_per_client: server.limits.requests_per_client,
     }
 }

@@ -1,12 +1,14 @@
 //! May the request come in: the checks that need nothing but its head. A refusal is a decision, not an error.
 //!
-//! Syntax and framing have been judged by the listener; who may come is in [`access`], who it is in [`auth`], what a route asks
-//! in [`gate`].
+//! Syntax and framing have been judged by the listener; who may come is in [`access`], who it is in [`auth`], how often
+//! and how many in [`rate`] and [`crowd`], what a route asks in [`gate`].
 
 pub mod access;
 pub mod auth;
 pub mod cors;
+pub mod crowd;
 pub mod gate;
+pub mod rate;
 
 use std::borrow::Cow;
 
@@ -140,6 +142,8 @@ mod tests {
         connections_per_client: 1,
         requests_per_connection: 0,
         tunnels: 1,
+        requests_per_client: None,
+        workers_per_client: None,
     };
 
     fn head(method: Method, target: &str, fields: usize, framing: Framing) -> RequestHead {

@@ -6,6 +6,7 @@
 mod access;
 mod actions;
 mod auth;
+mod limits;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -231,6 +232,7 @@ fn describe(step: &Step) -> String {
             client,
             lets_through: false,
         } => format!("maintenance: {client} is not let through"),
+        Step::Limit(limited) => limits::describe(limited),
         Step::UnknownService(name) => format!("no service is called {name:?}"),
         Step::BodyLimit { limit, fits: true } => format!("body: at most {limit} bytes"),
         Step::BodyLimit { limit, fits: false } => format!("body: larger than {limit} bytes"),

@@ -1,10 +1,13 @@
 //! What the status page asks others for: how busy workers are, and what the log had to drop.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use crate::admin::{LoadView, MirrorView};
 use crate::logging::Logging;
 use crate::serve::Corridor;
+
+use super::limits::limits_view;
 
 /// Asks `corridor`, and `logging` while there is one.
 pub(super) fn load_view(
@@ -27,6 +30,7 @@ pub(super) fn load_view(
                 failed: mirrored.failed,
                 dropped: mirrored.dropped,
             },
+            limits: limits_view(&corridor.snapshot(), Instant::now()),
         }
     })
 }

@@ -10,6 +10,7 @@ mod encryption;
 mod errand;
 mod explain;
 mod found;
+mod limits;
 mod load;
 mod memory;
 mod registry;

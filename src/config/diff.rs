@@ -27,6 +27,8 @@ const LIVE: &[&str] = &[
     "server.methods",
     "server.paths",
     "server.limits.body",
+    "server.limits.requests_per_client",
+    "server.rate_limits",
     "log.access",
 ];
 
@@ -94,8 +96,10 @@ pub fn without_restart(old: &Config, new: Config) -> Config {
                 (Some(_), Some(new)) => Some(new),
                 (old, _) => old.clone(),
             },
+            rate_limits: new.server.rate_limits,
             limits: Limits {
                 body: new.server.limits.body,
+                requests_per_client: new.server.limits.requests_per_client,
                 ..old.server.limits.clone()
             },
             ..old.server.clone()

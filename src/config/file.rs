@@ -8,6 +8,7 @@ mod actions;
 mod auth;
 mod browser;
 mod jwt;
+mod limits;
 mod tls;
 mod upstream_tls;
 
@@ -27,6 +28,8 @@ pub(crate) use upstream_tls::{PemFile, UpstreamTlsFile};
 pub(crate) use auth::{ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin};
 pub(crate) use jwt::{ForwardAuthFile, JwtFile, KeysFile};
 pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
+
+pub(crate) use limits::{RateLimitFile, RouteLimitsFile};
 
 /// A value that may have been written.
 pub(crate) type Written<T> = Option<At<T>>;
@@ -81,6 +84,7 @@ pub(crate) struct ServerFile {
     pub(crate) hosts: Written<Vec<At<String>>>,
     pub(crate) methods: Written<Vec<At<String>>>,
     pub(crate) paths: Written<String>,
+    pub(crate) rates: Vec<RateLimitFile>,
     pub(crate) limits: LimitsFile,
     pub(crate) timeouts: ClientTimeoutsFile,
 }
@@ -119,6 +123,8 @@ pub(crate) struct LimitsFile {
     pub(crate) connections_per_client: Written<i64>,
     pub(crate) requests_per_connection: Written<i64>,
     pub(crate) tunnels: Written<i64>,
+    pub(crate) requests_per_client: Written<i64>,
+    pub(crate) workers_per_client: Written<i64>,
 }
 
 /// `[server.timeouts]`.
@@ -280,6 +286,8 @@ pub(crate) struct RouteFile {
     /// More than matching and forwarding.
     pub(crate) actions: ActionsFile,
     pub(crate) auth: Option<AuthFile>,
+    /// How often, and how many at once.
+    pub(crate) limits: RouteLimitsFile,
     /// The destination or the match was written, but is a problem that is already reported.
     pub(crate) broken: bool,
 }

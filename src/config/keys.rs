@@ -27,6 +27,8 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "trusted_proxies",
             "health_paths",
             "backend_header",
+            "rate_limit",
+            "rate_limits",
             "tls",
             "security_headers",
             "redirect_https",
@@ -58,7 +60,13 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "connections_per_client",
             "requests_per_connection",
             "tunnels",
+            "requests_per_client",
+            "workers_per_client",
         ],
+    ),
+    (
+        "server.rate_limit",
+        &["rate", "burst", "clients", "dry_run", "name"],
     ),
     (
         "server.timeouts",
@@ -194,6 +202,10 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "auth",
             "max_body",
             "upgrade",
+            "rate_limit",
+            "rate_limits",
+            "max_concurrent",
+            "max_concurrent_per_client",
             "cors",
             "security_headers",
         ],
@@ -223,6 +235,10 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
     (
         "route.maintenance",
         &["enabled", "retry_after", "except", "page"],
+    ),
+    (
+        "route.rate_limit",
+        &["by", "rate", "burst", "clients", "dry_run", "name"],
     ),
     ("route.headers", &["request", "response"]),
     ("route.headers.request", &["set", "add", "remove"]),
@@ -282,11 +298,7 @@ const LATER: &str = "is not available in this version";
 const ABSENT: [(&str, &[&str], &str); 4] = [
     ("", &["access_log"], LATER),
     ("upstream.backends", &["tls"], LATER),
-    (
-        "route",
-        &["rate_limit", "cache", "compress", "timeouts"],
-        LATER,
-    ),
+    ("route", &["cache", "compress", "timeouts"], LATER),
     ("admin", &["tls"], LATER),
 ];
 

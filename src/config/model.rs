@@ -16,6 +16,7 @@ mod health;
 mod https;
 mod jwt;
 mod key;
+mod limit;
 mod security_headers;
 mod split;
 mod template;
@@ -49,6 +50,7 @@ pub use health::{Health, HealthKind, HealthPath};
 pub use https::RedirectHttps;
 pub use jwt::{ClaimHeader, ClaimValue, Expiry, Jwt, JwtKeys, RequiredClaim};
 pub use key::{Key, hash};
+pub use limit::{Concurrency, Limits, RateKey, RateLimit};
 pub use security_headers::{FrameOptions, Hsts, SecurityHeaders};
 pub use split::{Mirror, Side, Split};
 pub use template::{Piece, Template, Values, Variable};
@@ -126,32 +128,12 @@ pub struct Server {
     /// Who may come.
     #[serde(flatten)]
     pub access: ServerAccess,
+    /// `[server.rate_limit]`: for everything but health paths, by `client_ip`. Default none.
+    pub rate_limits: Vec<RateLimit>,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[server.timeouts]`.
     pub timeouts: ClientTimeouts,
-}
-
-/// `[server.limits]`.
-#[derive(Debug, Serialize, Clone)]
-pub struct Limits {
-    /// Bytes of request line and header fields together. Default 32 KiB.
-    pub head: u64,
-    /// Number of header fields. Default 100.
-    pub headers: usize,
-    /// Bytes of the request-target. Default 8 KiB.
-    pub target: usize,
-    /// Bytes of a request body. Default 64 MiB. A route's `max_body` wins.
-    pub body: u64,
-    /// Client connections in all (reactor engine). Default 10,000.
-    pub connections: usize,
-    /// Client connections from one address, an IPv6 address counting by its /64; trusted proxies are not counted (reactor
-    /// engine). Default 1,000.
-    pub connections_per_client: usize,
-    /// Requests on one connection before it is closed (reactor engine); 0 = no limit. Default 10,000.
-    pub requests_per_connection: u64,
-    /// Upgraded connections (WebSocket) at the same time (reactor engine). Default 1,024.
-    pub tunnels: usize,
 }
 
 /// `[server.timeouts]`: what a client may take its time for.
@@ -271,6 +253,10 @@ pub struct Route {
     pub access: RouteAccess,
     /// None: not in maintenance.
     pub maintenance: Option<Arc<Maintenance>>,
+    /// How often requests may come; all of these have to let one pass. Default none.
+    pub rate_limits: Vec<RateLimit>,
+    /// How many requests may be under way.
+    pub concurrency: Concurrency,
     /// None: header fields are not changed.
     pub headers: Option<Arc<HeaderChanges>>,
     /// `[route.cors]`: what other sites may do with it. Default: it is not looked at, backends see to it.

@@ -7,6 +7,7 @@ mod action;
 mod auth;
 mod browser;
 mod jwt;
+mod limits;
 mod route;
 mod tls;
 mod upstream_tls;
@@ -125,9 +126,10 @@ fn server(table: &Table<'_>) -> ServerFile {
         hosts: table.strings("hosts"),
         methods: table.strings("methods"),
         paths: table.string("paths"),
+        rates: limits::rates(table, "server.rate_limit"),
         limits: table
             .table("limits", "server.limits")
-            .map(|table| limits(&table))
+            .map(|table| sizes(&table))
             .unwrap_or_default(),
         timeouts: table
             .table("timeouts", "server.timeouts")
@@ -136,7 +138,7 @@ fn server(table: &Table<'_>) -> ServerFile {
     }
 }
 
-fn limits(table: &Table<'_>) -> LimitsFile {
+fn sizes(table: &Table<'_>) -> LimitsFile {
     LimitsFile {
         head: table.size("head"),
         headers: table.integer("headers"),
@@ -146,6 +148,8 @@ fn limits(table: &Table<'_>) -> LimitsFile {
         connections_per_client: table.integer("connections_per_client"),
         requests_per_connection: table.integer("requests_per_connection"),
         tunnels: table.integer("tunnels"),
+        requests_per_client: table.integer("requests_per_client"),
+        workers_per_client: table.integer("workers_per_client"),
     }
 }
 

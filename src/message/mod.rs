@@ -6,6 +6,7 @@ pub mod fields;
 pub mod forwarded;
 pub mod framing;
 pub mod head;
+pub mod network;
 pub mod path;
 pub mod query;
 pub mod target;

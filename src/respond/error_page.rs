@@ -13,7 +13,7 @@ use crate::message::head::ResponseHead;
 /// The whole JSON body of a 401.
 const NOT_AUTHENTICATED: &str = "{\"message\": \"Not authenticated\"}";
 
-/// Seconds in `Retry-After`.
+/// Seconds in `Retry-After`, where nothing else is known.
 const RETRY_AFTER: &str = "1";
 
 /// A refusal or failure, as it is told to the client.
@@ -60,14 +60,14 @@ pub fn refusal(page: Page<'_>, request: &Fields, close: bool) -> (ResponseHead, 
         page.cause.code()
     );
     head.fields.append("Proxy-Status", status);
-    if page.cause.is_temporary() {
-        head.fields.append("Retry-After", RETRY_AFTER);
-    }
     if page.cause == Cause::Method {
         head.fields.append("Allow", allowed(page.allow));
     }
     for (name, value) in page.fields {
         head.fields.append(name, value);
+    }
+    if page.cause.is_temporary() && !head.fields.contains("retry-after") {
+        head.fields.append("Retry-After", RETRY_AFTER);
     }
     (head, render(page, format))
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::*;
-use crate::config::model::{Conditions, NamedValue, RouteAccess, Segment, ValueMatch};
+use crate::config::model::{Concurrency, Conditions, NamedValue, RouteAccess, Segment, ValueMatch};
 use crate::message::fields::Fields;
 use crate::message::framing::Framing;
 use crate::message::head::{RequestHead, Version};
@@ -27,6 +27,8 @@ fn route(name: &str, host: HostMatch, path: PathMatch) -> Route {
         cors: None,
         security_headers: None,
         auth: None,
+        rate_limits: Vec::new(),
+        concurrency: Concurrency::default(),
         max_body: None,
         upgrade: true,
     }

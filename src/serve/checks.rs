@@ -16,7 +16,7 @@ use super::Corridor;
 use super::context::Context;
 use super::decide::Verdict;
 use super::decision::Due;
-use super::gate;
+use super::gate::{self, Visit};
 use super::pool::{Pool, Ran, Rejected};
 use super::snapshot::Snapshot;
 use super::trace::NoTrace;
@@ -127,9 +127,14 @@ impl Corridor {
         }
         let gate = snapshot.gates.get(due.gate);
         let judged = gate.map(|gate| {
-            let (head, client) = (exchange.head(), &context.client);
-            let id = &context.request_id;
-            gate::judge(gate, due.check, head, client, id, &mut NoTrace)
+            let visit = Visit {
+                head: exchange.head(),
+                client: &context.client,
+                now: Instant::now(),
+                trace: &mut NoTrace,
+                passport: &mut context.passport,
+            };
+            gate::judge(gate, due.check, &context.request_id, visit)
         });
         let verdict = match judged {
             Some(Ok(identity)) => {

@@ -25,6 +25,7 @@ use crate::message::query;
 use crate::respond::{self, Break, End};
 
 use super::browser::Browser;
+use super::gate::Passport;
 use super::snapshot::Snapshot;
 
 /// Longest part of a target in a drain message.
@@ -44,6 +45,8 @@ pub(super) struct Context {
     pub(super) own_query: Option<String>,
     /// What answers say to browsers.
     pub(super) browser: Browser,
+    /// What it got at the gates; it counts as under way until this is dropped.
+    pub(super) passport: Passport,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) backend: Option<Arc<str>>,
     pub(super) attempts: Attempts,
@@ -135,6 +138,7 @@ impl Context {
             identity: None,
             own_query: None,
             browser: Browser::of_server(&snapshot.config),
+            passport: Passport::default(),
             upstream: None,
             backend: None,
             attempts: Attempts::new(),
@@ -220,6 +224,7 @@ impl Context {
         shown: Option<&str>,
     ) {
         respond::decorate(fields, &self.request_id, shown);
+        self.passport.show(fields);
         if let Some(change) = self.change(request) {
             respond::change(fields, &change);
         }

@@ -1,4 +1,5 @@
-//! The decision: from a request head to a verdict. It does no I/O, waits for nothing and changes nothing.
+//! The decision: from a request head to a verdict. It does no I/O and waits for nothing; it changes nothing but what limits
+//! count.
 //!
 //! What runs in production is what is explained: both call this, with another trace.
 
@@ -17,8 +18,8 @@ use crate::route::{self, Destination, Found, Miss, NotFound};
 
 use super::access;
 use super::browser::{self, Browser};
-use super::decision::{Decision, Due, own_query};
-use super::gate::{self, Passed};
+use super::decision::{Decision, own_query};
+use super::gate::{self, Passed, Passport, Visit};
 use super::own_answer::OwnAnswer;
 use super::snapshot::Snapshot;
 use super::spelling;
@@ -66,10 +67,26 @@ pub fn decide(
     now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
-    match before_route(head, client, snapshot, phase, trace) {
-        Some(verdict) => Decision::without_route(verdict),
-        None => by_route(head, client, snapshot, now, trace),
+    let mut passport = Passport::default();
+    let stopped = before_route(head, client, snapshot, phase, trace).or_else(|| {
+        let visit = Visit {
+            head,
+            client,
+            now,
+            trace: &mut *trace,
+            passport: &mut passport,
+        };
+        gate::enter(&snapshot.first_gate, visit)
+    });
+    let mut decision = match stopped {
+        Some(verdict) => Decision::without_route(verdict, passport),
+        None => by_route(head, client, snapshot, now, trace, passport),
+    };
+    if matches!(decision.verdict, Verdict::Refuse(_)) {
+        // What is refused is not under way.
+        decision.passport.presences.clear();
     }
+    decision
 }
 
 /// What is decided without looking at routes.
@@ -117,6 +134,7 @@ fn by_route(
     snapshot: &Snapshot,
     now: Instant,
     trace: &mut impl Trace,
+    mut passport: Passport,
 ) -> Decision {
     let request = route::Request::new(head, client.ip);
     let tried = |route: &Route, miss: Option<&Miss<'_>>| {
@@ -129,7 +147,7 @@ fn by_route(
         Ok(found) => found,
         Err(not_found) => {
             let refusal = without_route(&request, not_found, snapshot, trace);
-            return Decision::without_route(Verdict::Refuse(refusal));
+            return Decision::without_route(Verdict::Refuse(refusal), passport);
         }
     };
     let config = &snapshot.config;
@@ -139,7 +157,16 @@ fn by_route(
     let gate = snapshot.gates.get(found.index);
     let passed = match (barred, gate) {
         (Some(refusal), _) => Err(Verdict::Refuse(refusal)),
-        (None, Some(gate)) => gate::pass(gate, head, client, trace),
+        (None, Some(gate)) => {
+            let visit = Visit {
+                head,
+                client,
+                now,
+                trace: &mut *trace,
+                passport: &mut passport,
+            };
+            gate::pass(gate, visit)
+        }
         (None, None) => Ok(Passed::Open),
     };
     let (passed, verdict) = match passed {
@@ -152,14 +179,7 @@ fn by_route(
             (passed, verdict)
         }
     };
-    let (identity, due) = match passed {
-        Passed::Open => (None, None),
-        Passed::Known(identity) => (Some(identity), None),
-        Passed::Pending(check) => {
-            let gate = found.index;
-            (None, Some(Due { gate, check }))
-        }
-    };
+    let (identity, due) = passed.known_and_due(found.index);
     Decision {
         route: Some(found.route.name.clone()),
         headers: found.route.headers.clone(),
@@ -167,6 +187,7 @@ fn by_route(
         due,
         query: own_query(found.route, head),
         browser: Some(Browser::of_route(found.route, &snapshot.config)),
+        passport,
         verdict,
     }
 }

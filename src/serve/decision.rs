@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::admit::auth::{Identity, Pending};
 use crate::config::model::{HeaderChanges, Route};
@@ -11,12 +12,12 @@ use crate::message::query;
 
 use super::browser::Browser;
 use super::decide::Verdict;
-use super::gate;
+use super::gate::{self, Passport, Visit};
 use super::snapshot::Snapshot;
 use super::trace::Trace;
 
 /// What is to become of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Decision {
     /// Name of the route that was found, also when the request is refused after that.
     pub route: Option<Arc<str>>,
@@ -30,13 +31,15 @@ pub struct Decision {
     pub query: Option<String>,
     /// What its answers say to browsers; none: what all answers do.
     pub browser: Option<Browser>,
+    /// What it got at the gates.
+    pub passport: Passport,
     /// What happens now.
     pub verdict: Verdict,
 }
 
 impl Decision {
     /// A verdict about a request of which nothing else is known.
-    pub(super) fn without_route(verdict: Verdict) -> Decision {
+    pub(super) fn without_route(verdict: Verdict, passport: Passport) -> Decision {
         Decision {
             route: None,
             headers: None,
@@ -44,6 +47,7 @@ impl Decision {
             due: None,
             query: None,
             browser: None,
+            passport,
             verdict,
         }
     }
@@ -64,12 +68,20 @@ pub fn settle(
     head: &RequestHead,
     client: &Client,
     snapshot: &Snapshot,
+    now: Instant,
     trace: &mut impl Trace,
 ) -> Decision {
     if let Some(due) = decision.due.take()
         && let Some(gate) = snapshot.gates.get(due.gate)
     {
-        match gate::judge(gate, due.check, head, client, "", trace) {
+        let visit = Visit {
+            head,
+            client,
+            now,
+            trace,
+            passport: &mut decision.passport,
+        };
+        match gate::judge(gate, due.check, "", visit) {
             Ok(identity) => decision.identity = Some(identity),
             Err(verdict) => decision.verdict = verdict,
         }

@@ -2,26 +2,75 @@
 //!
 //! 1. who may come at all: addresses, header and query rules (403); see [`super::access`]
 //! 2. what browsers ask beforehand (CORS preflight), which carries no credentials
-//! 3. how often, by address, header or route (429): before credentials are looked at, so that nobody can try many
-//! 4. who it is (401)
-//! 5. how often, by who it is (429)
+//! 3. how many at the same time (503, and 429 for one client)
+//! 4. how often, by address, header or route (429): before credentials are looked at, so that nobody can try many
+//! 5. who it is (401)
+//! 6. how often, by who it is (429)
 //!
-//! A check of 4 that takes long is made later, by [`judge`]; then 5 comes after it. The checks themselves are in
+//! A check of 5 that takes long is made later, by [`judge`]; then 6 comes after it. The checks themselves are in
 //! [`crate::admit`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use crate::admit::Refusal;
 use crate::admit::auth::{Asking, Found, Identity, Pending, Stop};
+use crate::admit::crowd::{Crowd, Full, Presence};
 use crate::admit::gate::Gate;
+use crate::admit::rate::{Asker, Limit, Purpose, Rates, Stage, Standing, Standings, TooMany};
 use crate::error::Cause;
+use crate::message::fields::Fields;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 
 use super::browser;
 use super::decide::Verdict;
+use super::decision::Due;
 use super::own_answer::OwnAnswer;
-use super::trace::{Auth, Step, Trace};
+use super::trace::{Auth, Limited, Step, Trace};
+
+/// What a request gets at the gates, for its way.
+#[derive(Debug, Default)]
+pub struct Passport {
+    /// What rate limits have said.
+    pub standings: Standings,
+    /// As long as these are kept it counts as under way.
+    pub presences: SmallVec<[Presence; 2]>,
+}
+
+impl Passport {
+    /// Adds what rate limits say to an answer. What a backend says there stays: both fields are lists, and each item has the
+    /// name of its limit.
+    pub(super) fn show(&self, fields: &mut Fields) {
+        if self.standings.is_empty() {
+            return;
+        }
+        let list = |write: fn(&Standing, &mut String)| {
+            let mut text = String::with_capacity(64);
+            for standing in &self.standings {
+                if !text.is_empty() {
+                    text.push_str(", ");
+                }
+                write(standing, &mut text);
+            }
+            text
+        };
+        fields.append("RateLimit-Policy", list(Standing::write_policy));
+        fields.append("RateLimit", list(Standing::write_state));
+    }
+}
+
+/// One request before a gate.
+pub(super) struct Visit<'a, T> {
+    pub(super) head: &'a RequestHead,
+    pub(super) client: &'a Client,
+    pub(super) now: Instant,
+    pub(super) trace: &'a mut T,
+    pub(super) passport: &'a mut Passport,
+}
 
 /// How a request got through.
 pub(super) enum Passed {
@@ -33,20 +82,33 @@ pub(super) enum Passed {
     Pending(Pending),
 }
 
-/// Asks `gate`.
+impl Passed {
+    /// Who it is, and the check that is due at this gate.
+    pub(super) fn known_and_due(self, gate: usize) -> (Option<Arc<Identity>>, Option<Due>) {
+        match self {
+            Passed::Open => (None, None),
+            Passed::Known(identity) => (Some(identity), None),
+            Passed::Pending(check) => (None, Some(Due { gate, check })),
+        }
+    }
+}
+
+/// Asks the gate before all routes; `Some`: the request gets no further.
+pub(super) fn enter<T: Trace>(gate: &Gate, mut visit: Visit<'_, T>) -> Option<Verdict> {
+    anybody(gate, &mut visit).err()
+}
+
+/// Asks the gate of a route.
 ///
 /// # Errors
 /// What happens instead of what the route does: the request gets no further.
-pub(super) fn pass(
-    gate: &Gate,
-    head: &RequestHead,
-    client: &Client,
-    trace: &mut impl Trace,
-) -> Result<Passed, Verdict> {
-    let cors = gate.cors.as_ref();
-    if let Some(verdict) = cors.and_then(|cors| browser::ask(cors, head, client, trace)) {
+pub(super) fn pass<T: Trace>(gate: &Gate, mut visit: Visit<'_, T>) -> Result<Passed, Verdict> {
+    let (head, client) = (visit.head, visit.client);
+    let ask = |cors| browser::ask(cors, head, client, visit.trace);
+    if let Some(verdict) = gate.cors.as_ref().and_then(ask) {
         return Err(verdict);
     }
+    anybody(gate, &mut visit)?;
     let Some(guard) = &gate.guard else {
         return Ok(Passed::Open);
     };
@@ -57,12 +119,11 @@ pub(super) fn pass(
     };
     match guard.look(asking) {
         Found::Known(identity) => {
-            trace.step(|| Step::Auth(Auth::Known(Arc::clone(&identity))));
-            known(gate, head, client, &identity, trace)?;
+            known(gate, &identity, &mut visit)?;
             Ok(Passed::Known(identity))
         }
         Found::Pending(check) => {
-            trace.step(|| Step::Auth(Auth::Pending(check.name)));
+            visit.trace.step(|| Step::Auth(Auth::Pending(check.name)));
             Ok(Passed::Pending(check))
         }
         Found::Refused {
@@ -70,7 +131,9 @@ pub(super) fn pass(
             fault,
             refusal,
         } => {
-            trace.step(|| Step::Auth(Auth::Refused(scheme, fault)));
+            visit
+                .trace
+                .step(|| Step::Auth(Auth::Refused(scheme, fault)));
             Err(Verdict::Refuse(refusal))
         }
     }
@@ -80,17 +143,16 @@ pub(super) fn pass(
 ///
 /// # Errors
 /// As [`pass`].
-pub(super) fn judge(
+pub(super) fn judge<T: Trace>(
     gate: &Gate,
     check: Pending,
-    head: &RequestHead,
-    client: &Client,
     request_id: &str,
-    trace: &mut impl Trace,
+    mut visit: Visit<'_, T>,
 ) -> Result<Arc<Identity>, Verdict> {
     let Some(guard) = &gate.guard else {
         return Err(Verdict::Refuse(Refusal::new(Cause::Internal)));
     };
+    let (head, client) = (visit.head, visit.client);
     let identity = guard
         .judge(
             check,
@@ -101,24 +163,107 @@ pub(super) fn judge(
             },
         )
         .map_err(|stop| {
-            trace.step(|| Step::Auth(Auth::Denied(check.name)));
+            visit.trace.step(|| Step::Auth(Auth::Denied(check.name)));
             match stop {
                 Stop::Refusal(refusal) => Verdict::Refuse(refusal),
                 Stop::Answer(answer) => Verdict::Own(OwnAnswer::Relayed(answer)),
             }
         })?;
-    trace.step(|| Step::Auth(Auth::Known(Arc::clone(&identity))));
-    known(gate, head, client, &identity, trace)?;
+    known(gate, &identity, &mut visit)?;
     Ok(identity)
 }
 
+/// What is asked before anybody knows who it is.
+fn anybody<T: Trace>(gate: &Gate, visit: &mut Visit<'_, T>) -> Result<(), Verdict> {
+    join_crowd(&gate.crowd, visit)
+        .and_then(|()| ask_rates(&gate.rates, Stage::Anybody, None, visit))
+        .map_err(Verdict::Refuse)
+}
+
 /// What is asked once it is known who it is.
-fn known(
-    _gate: &Gate,
-    _head: &RequestHead,
-    _client: &Client,
-    _identity: &Identity,
-    _trace: &mut impl Trace,
+fn known<T: Trace>(
+    gate: &Gate,
+    identity: &Arc<Identity>,
+    visit: &mut Visit<'_, T>,
 ) -> Result<(), Verdict> {
-    Ok(())
+    visit
+        .trace
+        .step(|| Step::Auth(Auth::Known(Arc::clone(identity))));
+    ask_rates(&gate.rates, Stage::Named, Some(identity), visit).map_err(Verdict::Refuse)
+}
+
+/// How many at the same time.
+fn join_crowd<T: Trace>(crowd: &Crowd, visit: &mut Visit<'_, T>) -> Result<(), Refusal> {
+    if !crowd.is_limited() {
+        return Ok(());
+    }
+    let ip = visit.client.ip;
+    visit
+        .trace
+        .step(|| Step::Limit(Limited::Crowd(crowd.occupancy(ip))));
+    match crowd.enter(ip) {
+        Ok(presence) => {
+            visit.passport.presences.extend(presence);
+            Ok(())
+        }
+        Err(Full::All(most)) => {
+            let message = format!("There are {most} requests of this route under way already.");
+            Err(Refusal::with(Cause::Overloaded, message))
+        }
+        Err(Full::Client(most)) => {
+            let message = format!("There are {most} requests of this client under way already.");
+            Err(Refusal::with(Cause::RateLimited, message))
+        }
+    }
+}
+
+/// How often; `identity`: who it is, if that is known.
+fn ask_rates<T: Trace>(
+    rates: &Rates,
+    stage: Stage,
+    identity: Option<&Identity>,
+    visit: &mut Visit<'_, T>,
+) -> Result<(), Refusal> {
+    if rates.limits().is_empty() {
+        return Ok(());
+    }
+    let (ip, now) = (visit.client.ip, visit.now);
+    let head = visit.head;
+    let asker = Asker { ip, head, identity };
+    let purpose = match T::IS_QUESTION {
+        true => Purpose::Look,
+        false => Purpose::Count,
+    };
+    let trace = &mut *visit.trace;
+    let tell = |limit: &Limit, outcome: &Result<Standing, TooMany>| {
+        trace.step(|| {
+            let left = outcome.as_ref().map(|one| one.remaining);
+            Step::Limit(Limited::Rate {
+                limit: limit.settings.clone(),
+                left: left.map_err(|too_many| too_many.wait),
+            })
+        });
+        if outcome.is_err() && limit.settings.dry_run && purpose == Purpose::Count {
+            tell_of_spared(limit, ip, now);
+        }
+    };
+    let standings = &mut visit.passport.standings;
+    let asked = rates.ask(stage, asker, (now, purpose), standings, tell);
+    asked.map_err(|too_many| {
+        let mut refusal = Refusal::with(Cause::RateLimited, too_many.to_string());
+        let seconds = too_many.retry_after().to_string();
+        refusal.fields.push(("Retry-After".into(), seconds));
+        refusal
+    })
+}
+
+/// Says now and then what a limit would refuse.
+fn tell_of_spared(limit: &Limit, client: IpAddr, now: Instant) {
+    if let Some(spared) = limit.untold(now) {
+        log::info!(
+            "rate limit {} ({}, dry run) would have refused {spared} requests so far, the last one from {client}",
+            limit.settings.name,
+            limit.settings
+        );
+    }
 }

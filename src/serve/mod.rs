@@ -13,7 +13,7 @@ mod crew;
 pub mod decide;
 pub mod decision;
 mod errand;
-mod gate;
+pub mod gate;
 mod hedge;
 mod job;
 mod lobby;
@@ -276,6 +276,7 @@ impl Intake for Corridor {
         if let Some(browser) = decision.browser.take() {
             context.browser = browser;
         }
+        context.passport = std::mem::take(&mut decision.passport);
         match decision.due {
             None => {
                 let since = context.started();

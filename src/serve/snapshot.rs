@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Sorted by precedence.
     pub routes: RouteTable,
+    /// What is asked of everybody who comes, before routes are looked at.
+    pub first_gate: Gate,
     /// What each route asks of who comes, in the order of the configuration.
     pub gates: Vec<Gate>,
     /// In the order of the configuration.
@@ -87,7 +89,8 @@ impl Snapshot {
         let upstreams = config.upstreams.iter().map(Upstream::new);
         let groups = upstreams.map(Group::new).collect();
         let gates = config.routes.iter().map(Gate::new).collect();
-        Snapshot::of(config, gates, groups)
+        let first_gate = Gate::first(&config.server);
+        Snapshot::of(config, first_gate, gates, groups)
     }
 
     /// What takes over from this one: what is known about upstreams and backends that stay, goes on.
@@ -108,10 +111,11 @@ impl Snapshot {
             }
         };
         let gates = config.routes.iter().map(gate).collect();
-        Snapshot::of(config, gates, groups)
+        let first_gate = self.first_gate.first_successor(&config.server);
+        Snapshot::of(config, first_gate, gates, groups)
     }
 
-    fn of(config: Arc<Config>, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
+    fn of(config: Arc<Config>, first_gate: Gate, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
         let auths = config.routes.iter().filter_map(|route| route.auth.as_ref());
         let secret = auths.filter_map(|auth| auth.secret_parameter());
         let mut secret_parameters: Vec<String> = secret.map(str::to_owned).collect();
@@ -119,6 +123,7 @@ impl Snapshot {
         secret_parameters.dedup();
         Snapshot {
             secret_parameters,
+            first_gate,
             gates,
             routes: RouteTable::new(&config.routes),
             config,

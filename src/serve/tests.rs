@@ -343,10 +343,8 @@ fn what_runs_is_what_is_explained() {
     let client = Client::identify("192.0.2.1".parse().unwrap(), &head.fields, &[]);
     let snapshot = &corridor.snapshot();
     let told = decide(&head, &client, snapshot, Phase::Serving, now, &mut trace);
-    assert_eq!(
-        told,
-        decide(&head, &client, snapshot, Phase::Serving, now, &mut NoTrace)
-    );
+    let done = decide(&head, &client, snapshot, Phase::Serving, now, &mut NoTrace);
+    assert_eq!((told.route, told.verdict), (done.route, done.verdict));
     assert_eq!(trace.steps.len(), 4, "{:?}", trace.steps);
     corridor.shut_down();
 }

@@ -3,9 +3,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admit::Refusal;
 use crate::admit::auth::{Fault, Identity};
+use crate::admit::crowd::Occupancy;
+use crate::config::model::RateLimit;
 use crate::route::Miss;
 use crate::upstream::backend::Skip;
 
@@ -13,6 +16,9 @@ use super::access::Access;
 
 /// Hears of every step of a decision, in order.
 pub trait Trace {
+    /// Whether the request is only asked about: nothing is counted then.
+    const IS_QUESTION: bool;
+
     /// One step; the closure runs only if somebody listens.
     fn step(&mut self, step: impl FnOnce() -> Step);
 }
@@ -49,6 +55,8 @@ pub enum Step {
         /// But not this path.
         is_spared: bool,
     },
+    /// A limit of how often or how many was asked.
+    Limit(Limited),
     /// A split sent the client to one of its sides.
     Side {
         /// Its upstream.
@@ -120,11 +128,27 @@ pub enum Why {
     Instead(String),
 }
 
+/// What a limit says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limited {
+    /// How many requests are under way.
+    Crowd(Occupancy),
+    /// How often they may come.
+    Rate {
+        /// As configured.
+        limit: RateLimit,
+        /// How many more may come after this one; or how long until one more may.
+        left: Result<u32, Duration>,
+    },
+}
+
 /// Listens to nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTrace;
 
 impl Trace for NoTrace {
+    const IS_QUESTION: bool = false;
+
     #[inline(always)]
     fn step(&mut self, _: impl FnOnce() -> Step) {}
 }
@@ -137,6 +161,8 @@ pub struct Recorder {
 }
 
 impl Trace for Recorder {
+    const IS_QUESTION: bool = true;
+
     fn step(&mut self, step: impl FnOnce() -> Step) {
         self.steps.push(step());
     }

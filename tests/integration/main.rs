@@ -21,6 +21,7 @@ mod backend_trust; // which backends are trusted
 mod balance; // who gets the next request, ejection, no backend
 mod breaker; // what ejects a backend and lets it in again; how far retries go
 mod changes; // what a route does to paths and header fields
+mod concurrency; // how many at once
 mod cors; // which pages of other sites may read answers
 mod cors_preflight; // what browsers ask beforehand
 mod forward; // what a backend is sent; retries; timeouts
@@ -31,6 +32,7 @@ mod maintenance; // routes that are closed to all but some
 mod mirror; // copies that nobody waits for
 mod own_answers; // redirects and fixed answers
 mod places; // waiting for a place at a backend
+mod rates; // how often
 mod respond; // what a client is sent: streams, cuts, large bodies
 mod rollout; // restarts and reloads under traffic
 mod route; // hosts, paths, services

@@ -4,11 +4,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::message::network::network_of;
 
 /// The counters of one engine, over all its threads.
 #[derive(Debug)]
@@ -100,17 +102,6 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.release();
         self.seats.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// One client usually has a whole /64 of IPv6 addresses to itself.
-fn network_of(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = address.to_bits() & (u128::MAX << 64);
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        v4 => v4,
     }
 }
 

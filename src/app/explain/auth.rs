@@ -1,6 +1,7 @@
 //! Who would be let in, and why, in words: without any credentials.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use crate::admit::auth::Effort;
 use crate::message::forwarded::Client;
@@ -38,7 +39,7 @@ pub(super) fn settled(
     trace: &mut impl Trace,
 ) -> Decision {
     match decision.due.map(|due| due.check.effort) {
-        Some(Effort::Processor) => settle(decision, head, client, snapshot, trace),
+        Some(Effort::Processor) => settle(decision, head, client, snapshot, Instant::now(), trace),
         Some(Effort::Network) | None => decision,
     }
 }

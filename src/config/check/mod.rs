@@ -20,6 +20,7 @@ mod key;
 mod limits;
 mod listen;
 mod location;
+mod rates;
 mod rewrite;
 mod route;
 mod security_headers;

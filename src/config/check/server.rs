@@ -13,6 +13,7 @@ use super::engine::{check_engine, reactor_only};
 use super::https::check_redirect_https;
 use super::limits::{check_limits, check_timeouts};
 use super::listen::check_listen;
+use super::rates::{Scope, check_rates};
 use super::security_headers;
 use super::tls::check_server_tls;
 use super::{SHORTEST, access, count, duration, given, path_fault};
@@ -33,6 +34,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
     let trusted_proxies = check_trusted_proxies(file, report);
     let seconds = Duration::from_secs;
     let listen = check_listen(file, engine, trusted_network, &trusted_proxies, report);
+    let workers = count(report, &file.workers, "workers", (1, 4096), 256);
     Server {
         access: access::check_server(file, &listen, report),
         tls: check_server_tls(file, &listen, engine, report),
@@ -43,7 +45,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
         listener_threads: check_listener_threads(file, engine, report),
         reuse_port: check_reuse_port(file, engine, report),
         trusted_network,
-        workers: count(report, &file.workers, "workers", (1, 4096), 256),
+        workers,
         queue: count(report, &file.queue, "queue", (0, 1_000_000), 8192),
         queue_timeout: duration(
             report,
@@ -65,7 +67,8 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
         trusted_proxies,
         health_paths: check_health_paths(file, report),
         backend_header: given(&file.backend_header, false),
-        limits: check_limits(&file.limits, engine, report),
+        rate_limits: check_rates(&file.rates, Scope::Server, report),
+        limits: check_limits(&file.limits, engine, workers, report),
         timeouts: check_timeouts(&file.timeouts, engine, report),
     }
 }

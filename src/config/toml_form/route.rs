@@ -1,6 +1,6 @@
 //! `[[route]]` in the TOML form.
 
-use super::{access, action, auth, browser};
+use super::{access, action, auth, browser, limits};
 use crate::config::file::{ConditionsFile, MirrorFile, Pairs, RouteFile, SideFile, Written};
 use crate::config::reader::{Item, Table};
 use crate::config::report::At;
@@ -50,6 +50,7 @@ pub(super) fn read(table: &Table<'_>) -> RouteFile {
         security_headers: browser::security_headers(table, "route.security_headers"),
         actions,
         auth: auth::read(table),
+        limits: limits::route(table),
         broken,
     }
 }

@@ -10,10 +10,11 @@ mod split;
 use super::cors::check_cors;
 use super::engine::needs_reactor;
 use super::security_headers;
-use super::{access, action, address, auth, check_name, check_unique, given, headers, rewrite};
+use super::{access, action, address, auth, check_name, check_unique, given, headers};
+use super::{rates, rewrite};
 use crate::config::file::{ConfigFile, RouteFile};
 use crate::config::model::{
-    Conditions, HostMatch, PathMatch, Route, RouteAccess, RouteTo, Server, Upstream,
+    Concurrency, Conditions, HostMatch, PathMatch, Route, RouteAccess, RouteTo, Server, Upstream,
 };
 use crate::config::report::{Place, Report};
 
@@ -42,6 +43,8 @@ pub(super) fn check_routes(
             rewrite: None,
             access: RouteAccess::default(),
             maintenance: None,
+            rate_limits: Vec::new(),
+            concurrency: Concurrency::default(),
             headers: None,
             cors: None,
             security_headers: None,
@@ -142,6 +145,9 @@ fn check_route(
     let headers = auth::applied(headers, auth.as_deref(), file, report);
     let asked = file.upgrade.clone().filter(|upgrade| upgrade.value);
     needs_reactor(report, server.engine, "`upgrade = true`", &asked);
+    let rate_limits = rates::check_rates(&file.limits.rates, rates::Scope::Route, report);
+    rates::check_identity(file, report);
+    let concurrency = rates::check_concurrency(&file.limits, report);
     let mirror = check_mirror(file.mirror.as_ref(), to.as_ref(), upstreams, report);
     if file.broken {
         return None;
@@ -158,6 +164,8 @@ fn check_route(
         rewrite,
         access,
         maintenance,
+        rate_limits,
+        concurrency,
         headers,
         cors,
         security_headers,
