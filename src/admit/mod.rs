@@ -143,7 +143,6 @@ mod tests {
         requests_per_connection: 0,
         tunnels: 1,
         requests_per_client: None,
-        workers_per_client: None,
     };
 
     fn head(method: Method, target: &str, fields: usize, framing: Framing) -> RequestHead {

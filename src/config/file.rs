@@ -124,7 +124,6 @@ pub(crate) struct LimitsFile {
     pub(crate) requests_per_connection: Written<i64>,
     pub(crate) tunnels: Written<i64>,
     pub(crate) requests_per_client: Written<i64>,
-    pub(crate) workers_per_client: Written<i64>,
 }
 
 /// `[server.timeouts]`.

@@ -61,7 +61,6 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "requests_per_connection",
             "tunnels",
             "requests_per_client",
-            "workers_per_client",
         ],
     ),
     (

@@ -149,7 +149,6 @@ fn sizes(table: &Table<'_>) -> LimitsFile {
         requests_per_connection: table.integer("requests_per_connection"),
         tunnels: table.integer("tunnels"),
         requests_per_client: table.integer("requests_per_client"),
-        workers_per_client: table.integer("workers_per_client"),
     }
 }
 

@@ -18,12 +18,7 @@ const GIB: u64 = 1 << 30;
 const MOST_REQUESTS: u32 = 1_000_000_000;
 
 /// Checks `[server.limits]`.
-pub(super) fn check_limits(
-    file: &LimitsFile,
-    engine: Engine,
-    workers: usize,
-    report: &Report,
-) -> Limits {
+pub(super) fn check_limits(file: &LimitsFile, engine: Engine, report: &Report) -> Limits {
     for (key, written) in [
         ("connections", &file.connections),
         ("connections_per_client", &file.connections_per_client),
@@ -62,7 +57,6 @@ pub(super) fn check_limits(
         )),
         tunnels: count(report, &file.tunnels, "tunnels", (0, 100_000), 1024),
         requests_per_client: check_requests_per_client(file, report),
-        workers_per_client: check_workers_per_client(file, workers, report),
     }
 }
 
@@ -70,14 +64,6 @@ pub(super) fn check_limits(
 fn check_requests_per_client(file: &LimitsFile, report: &Report) -> Option<usize> {
     let written = &file.requests_per_client;
     let most = count(report, written, "requests_per_client", (0, 1_000_000), 0);
-    Some(most).filter(|most| *most > 0)
-}
-
-/// No more than there are; 0: a part of them.
-fn check_workers_per_client(file: &LimitsFile, workers: usize, report: &Report) -> Option<usize> {
-    let most = u32::try_from(workers).unwrap_or(u32::MAX);
-    let written = &file.workers_per_client;
-    let most = count(report, written, "workers_per_client", (0, most), 0);
     Some(most).filter(|most| *most > 0)
 }
 

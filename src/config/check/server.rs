@@ -34,7 +34,6 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
     let trusted_proxies = check_trusted_proxies(file, report);
     let seconds = Duration::from_secs;
     let listen = check_listen(file, engine, trusted_network, &trusted_proxies, report);
-    let workers = count(report, &file.workers, "workers", (1, 4096), 256);
     Server {
         access: access::check_server(file, &listen, report),
         tls: check_server_tls(file, &listen, engine, report),
@@ -45,7 +44,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
         listener_threads: check_listener_threads(file, engine, report),
         reuse_port: check_reuse_port(file, engine, report),
         trusted_network,
-        workers,
+        workers: count(report, &file.workers, "workers", (1, 4096), 256),
         queue: count(report, &file.queue, "queue", (0, 1_000_000), 8192),
         queue_timeout: duration(
             report,
@@ -68,7 +67,7 @@ pub(super) fn check_server(file: &ServerFile, report: &Report) -> Server {
         health_paths: check_health_paths(file, report),
         backend_header: given(&file.backend_header, false),
         rate_limits: check_rates(&file.rates, Scope::Server, report),
-        limits: check_limits(&file.limits, engine, workers, report),
+        limits: check_limits(&file.limits, engine, report),
         timeouts: check_timeouts(&file.timeouts, engine, report),
     }
 }

@@ -27,9 +27,6 @@ pub struct Limits {
     pub tunnels: usize,
     /// Requests of one client address that may be under way, an IPv6 address counting by its /64; none: no limit. Default none.
     pub requests_per_client: Option<usize>,
-    /// Workers that one client address may hold with large bodies and answers, an IPv6 address counting by its /64; what is
-    /// more waits. None: a quarter of the workers, rounded up. Default none.
-    pub workers_per_client: Option<usize>,
 }
 
 /// One rate limit, of a route or of the whole server.
