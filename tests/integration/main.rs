@@ -19,6 +19,7 @@ mod backend_tls_ends; // how it begins, fails and ends
 mod backend_tls_peers; // nginx and openssl at the other end
 mod backend_trust; // which backends are trusted
 mod balance; // who gets the next request, ejection, no backend
+mod body_limits; // bodies that are too large, refused early or cut at the limit
 mod breaker; // what ejects a backend and lets it in again; how far retries go
 mod changes; // what a route does to paths and header fields
 mod concurrency; // how many at once
@@ -41,6 +42,7 @@ mod rules; // hosts, methods, rules about header fields and parameters
 mod security_headers; // what browsers are told about answers; the way to https
 mod shares; // 10,000 requests by each strategy; backups, slow start
 mod split; // shares of clients
+mod spoofing; // what clients say about themselves
 mod sticky; // clients that stay with their backend
 mod traversal; // paths that lead elsewhere, in every spelling
 mod waiting; // answers that are waited for without a worker
