@@ -80,6 +80,9 @@ pub trait Exchange: Send {
     /// The request head; its size and framing have been judged.
     fn head(&self) -> &RequestHead;
 
+    /// The same, for what is known better here than by the client.
+    fn head_mut(&mut self) -> &mut RequestHead;
+
     /// Who sent it.
     fn peer(&self) -> &Peer;
 

@@ -27,6 +27,7 @@ use crate::serve::decide::{Verdict, decide};
 use crate::serve::decision::Decision;
 use crate::serve::snapshot::Snapshot;
 use crate::serve::trace::{Recorder, Step, Why};
+use crate::serve::vouch;
 
 use super::found::with_files;
 
@@ -63,7 +64,7 @@ pub struct Explanation {
 /// # Errors
 /// When the question is none; says why.
 pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, String> {
-    let head = match head(question)? {
+    let mut head = match head(question)? {
         Ok(head) => head,
         Err(fault) => return Ok(malformed(&fault)),
     };
@@ -73,6 +74,7 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
     let listens = &config.server.listen;
     let listen = listens.get(client.listener);
     client.has_tls = listen.is_some_and(|listen| listen.tls == ListenTls::Tls);
+    vouch::check_claims(&mut head.fields, &client, &config.server);
     let (effective, words) = with_files(config);
     let snapshot = Snapshot::new(Arc::new(effective));
     let groups = snapshot.groups.iter();

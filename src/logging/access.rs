@@ -49,6 +49,8 @@ pub struct AccessRecord<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// Who was let in, where the route asks for that.
     pub user: Option<&'a str>,
+    /// Version of TLS; none: a plain connection.
+    pub tls: Option<&'a str>,
     /// Host as the request named it; empty when it named none.
     pub host: &'a str,
 }
@@ -65,7 +67,7 @@ impl Display for AccessRecord<'_> {
         write!(
             formatter,
             "id={} client_ip={} method={} host={} target={} status={} cause={} bytes_in={} bytes_out={} route={} \
-             upstream={} backend={} attempts={} duration_ms={} first_byte_ms={} queued_ms={} user_agent={} user={}",
+             upstream={} backend={} attempts={} duration_ms={} first_byte_ms={} queued_ms={} user_agent={} user={} tls={}",
             Word(Some(self.request_id)),
             self.client_ip,
             Word(Some(self.method)),
@@ -84,6 +86,7 @@ impl Display for AccessRecord<'_> {
             Millis(Some(self.queued)),
             Text(self.user_agent),
             Word(self.user),
+            Word(self.tls),
         )
     }
 }
@@ -167,6 +170,7 @@ mod tests {
             queued: Duration::from_micros(10),
             user_agent: Some(b"curl/8.5.0"),
             user: Some("alice"),
+            tls: Some("1.3"),
             host: "example.com",
         }
     }
@@ -177,7 +181,7 @@ mod tests {
             example().to_string(),
             "id=0198c0de client_ip=192.0.2.7 method=GET host=\"example.com\" target=\"/x?y\" status=200 cause=- \
              bytes_in=0 bytes_out=23 route=default upstream=web backend=b1 attempts=1 duration_ms=1.234 \
-             first_byte_ms=1.100 queued_ms=0.010 user_agent=\"curl/8.5.0\" user=alice"
+             first_byte_ms=1.100 queued_ms=0.010 user_agent=\"curl/8.5.0\" user=alice tls=1.3"
         );
     }
 
@@ -193,6 +197,7 @@ mod tests {
             first_byte: None,
             user_agent: None,
             user: None,
+            tls: None,
             host: "",
             ..example()
         };
@@ -200,7 +205,7 @@ mod tests {
             refused.to_string(),
             "id=0198c0de client_ip=192.0.2.7 method=GET host=\"\" target=\"/x?y\" status=404 cause=no_route \
              bytes_in=0 bytes_out=23 route=- upstream=- backend=- attempts=0 duration_ms=1.234 \
-             first_byte_ms=- queued_ms=0.010 user_agent=- user=-"
+             first_byte_ms=- queued_ms=0.010 user_agent=- user=- tls=-"
         );
     }
 
@@ -220,7 +225,7 @@ mod tests {
             "{line}"
         );
         assert!(
-            line.ends_with("user_agent=\"\\xff\\\" y\" user=\"a user=b\\n\""),
+            line.ends_with("user_agent=\"\\xff\\\" y\" user=\"a user=b\\n\" tls=1.3"),
             "{line}"
         );
     }

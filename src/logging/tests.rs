@@ -115,6 +115,7 @@ fn starting_twice_installs_once_and_is_no_error() {
         queued: Duration::ZERO,
         user_agent: None,
         user: None,
+        tls: None,
         host: "h",
     });
     first.reopen();

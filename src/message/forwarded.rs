@@ -110,6 +110,16 @@ pub fn is_owned(name: &str) -> bool {
     OWNED.iter().any(|own| is_same_variable(name, own))
 }
 
+/// Whether a field of this name tells of a client's certificate: `X-Client-Cert` and what begins so, `Client-Cert` and
+/// `Client-Cert-Chain` (RFC 9440), all of them also with `_` for `-`.
+pub fn is_about_certificates(name: &str) -> bool {
+    const FAMILY: &str = "x-client-cert";
+    let begin = name.get(..FAMILY.len());
+    begin.is_some_and(|begin| is_same_variable(begin, FAMILY))
+        || is_same_variable(name, "client-cert")
+        || is_same_variable(name, "client-cert-chain")
+}
+
 /// Whether a CGI-like backend would take both names for the same variable: it turns `-` into `_`.
 pub fn is_same_variable(name: &str, other: &str) -> bool {
     let fold = |byte: u8| {
@@ -322,6 +332,17 @@ mod tests {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let scheme = |peer| Client::identify(ip(peer), &fields, &trusted).scheme(&fields);
         assert_eq!((scheme("10.0.0.1"), scheme("9.9.9.9")), ("https", "http"));
+        for (peer, said, expected) in [
+            ("9.9.9.9", "http", "https"),
+            ("10.0.0.1", "http", "http"),
+            ("10.0.0.1", "", "https"),
+        ] {
+            let list = [("X-Forwarded-Proto", said)];
+            let fields = super::tests::fields(list.get(usize::from(said.is_empty())..).unwrap());
+            let mut client = Client::identify(ip(peer), &fields, &trusted);
+            client.has_tls = true;
+            assert_eq!(client.scheme(&fields), expected, "{peer} {said}");
+        }
         assert!(is_owned("x_real-ip") && !is_owned("x-real"));
     }
 
@@ -351,6 +372,25 @@ mod tests {
              X-Forwarded-Port: 8080\r\nX-Real-IP: ::1\r\nForwarded: for=\"[::1]\";host=\"a:81\";proto=http\r\n\
              Via: 1.1 front, 1.1 tollgate\r\nX-Request-ID: id\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn backends_learn_that_it_is_tls() {
+        let mut head = RequestHead::unknown();
+        head.fields = fields(&[("Host", "a"), ("X-Forwarded-Proto", "http")]);
+        let mut client = Client::identify(ip("192.0.2.1"), &head.fields, &[]);
+        client.has_tls = true;
+        let hop = Hop {
+            peer: ip("192.0.2.1"),
+            client: &client,
+            local_port: 443,
+            request_id: "id",
+        };
+        let mut out = Vec::new();
+        write_fields(&head, hop, &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("X-Forwarded-Proto: https\r\n"), "{out}");
+        assert!(out.contains(";proto=https\r\n"), "{out}");
     }
 
     #[test]

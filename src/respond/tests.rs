@@ -23,6 +23,10 @@ impl Exchange for Recorder {
         &self.head
     }
 
+    fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
     fn peer(&self) -> &Peer {
         &self.peer
     }

@@ -312,6 +312,7 @@ impl Drop for Context {
             first_byte: self.outcome.first_byte,
             queued: self.queued,
             user_agent: self.request.user_agent.as_deref(),
+            tls: self.peer.tls.as_deref().map(|tls| tls.version),
             user: self.identity.as_deref().map(|identity| &*identity.name),
         });
     }

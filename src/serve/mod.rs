@@ -27,6 +27,7 @@ mod split;
 mod sticky;
 pub mod trace;
 mod upgrade;
+pub(crate) mod vouch;
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -249,9 +250,10 @@ impl Corridor {
 }
 
 impl Intake for Corridor {
-    fn take(&self, exchange: Box<dyn Exchange>) {
+    fn take(&self, mut exchange: Box<dyn Exchange>) {
         let snapshot = self.snapshot();
         let mut context = Context::new(&*exchange, &snapshot);
+        vouch::vouch(&mut *exchange, &context.client, &snapshot.config.server);
         // Before the phase is read: either this sees that the proxy is draining, or the drain sees this.
         context.enter(&self.drain);
         // Refusing makes sense where asking again leads elsewhere only later.

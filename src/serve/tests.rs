@@ -69,6 +69,10 @@ impl Exchange for MemoryExchange {
         &self.head
     }
 
+    fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
     fn peer(&self) -> &Peer {
         &self.peer
     }

@@ -5,9 +5,11 @@ use tollgate::app::Outcome;
 use tollgate::drain::Phase;
 
 use crate::support::client::get;
-use crate::support::{Backend, Client, Engine, Gate, Process, Proxy, eventually, on_each_engine};
+use crate::support::{
+    Backend, Client, Engine, Gate, Process, Proxy, eventually, on_each_engine_and_tls,
+};
 
-on_each_engine!(
+on_each_engine_and_tls!(
     twenty_slow_requests_finish,
     a_second_signal_cuts_and_says_what,
     every_signal_drains,

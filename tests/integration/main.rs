@@ -58,6 +58,7 @@ mod slow; // crowds of slow clients
 mod strict; // what it refuses and tiny_http lets pass
 mod tls; // TLS for clients: bodies, ends and cuts
 mod tls_handshake; // its handshakes: slow, broken, and those that are none
+mod tls_hostile; // clients that stall in it, and broken records
 mod unix; // Unix sockets on both sides
 mod upgrade; // WebSocket
 

@@ -7,12 +7,15 @@ use std::net::{Shutdown, TcpStream};
 
 use rustls::version;
 
+use crate::support::authority::Authority;
 use crate::support::conn::BodyEnd;
 use crate::support::curl::{curl, curl_from};
 use crate::support::program::{CURL, skip_without};
 use crate::support::proxy::SECURE;
 use crate::support::secure::{self, Stream};
-use crate::support::{Backend, Client, Engine, Proxy, dial, eventually, on_reactor, pattern};
+use crate::support::{
+    Backend, Client, Engine, Process, Proxy, dial, eventually, on_reactor, patience, pattern,
+};
 
 on_reactor!(
     curl_speaks_both_versions,
@@ -22,6 +25,9 @@ on_reactor!(
     half_an_upload_is_no_upload,
     a_unix_socket_speaks_tls_too,
     many_requests_in_one_record_are_answered,
+    backends_and_log_learn_that_it_was_tls,
+    certificates_of_clients_are_told_and_never_believed,
+    a_slow_reader_gets_all_of_it_from_the_reactor,
 );
 
 const MB: u64 = 1_000_000;
@@ -200,4 +206,104 @@ fn many_requests_in_one_record_are_answered(engine: Engine) {
         }
     }
     assert!(rest.is_empty());
+}
+
+fn backends_and_log_learn_that_it_was_tls(engine: Engine) {
+    let backend = Backend::fixed("fine");
+    let setup = Proxy::to(engine, [&backend]).listen(SECURE);
+    let process = Process::config(&setup.text()).start();
+    let socket = secure::connect(process.traffic());
+    let mut stream = secure::open(socket, secure::config(&version::TLS12));
+    let asks = "GET / HTTP/1.1\r\nHost: test\r\nX-Forwarded-Proto: http\r\nX_Client_Cert_Subject: CN=root\r\n\
+        X-Client-Cert: x\r\nClient-Cert: x\r\n\r\n";
+    stream.write_all(asks.as_bytes()).unwrap();
+    secure::until_fine(&mut stream);
+    let seen = backend.only();
+    assert_eq!(seen.get("x-forwarded-proto").as_deref(), Some("https"));
+    assert!(seen.get("forwarded").unwrap().ends_with("proto=https"));
+    for claim in ["x_client_cert_subject", "x-client-cert", "client-cert"] {
+        assert_eq!(seen.get(claim), None);
+    }
+    process.line_with(" tls=1.2");
+}
+
+/// With certificates from an authority of its own: the proxy tells backends who it was, and takes away what clients say of it.
+fn certificates_of_clients_are_told_and_never_believed(engine: Engine) {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let ca = authority.path();
+    let backend = Backend::fixed("fine");
+    let setup = Proxy::to(engine, [&backend]).listen(SECURE);
+    let auth = format!(
+        "tls.client_auth = {{ ca = \"{}\", mode = \"optional\" }}",
+        ca.display()
+    );
+    let proxy = setup.server(&auth).start();
+    let asks = "GET / HTTP/1.1\r\nHost: test\r\nX-Client-Cert-Subject: CN=root\r\n\
+        X_Client-Cert_Fingerprint: 00\r\nX-Client-Cert-More: x\r\n\r\n";
+    for version in [&version::TLS12, &version::TLS13] {
+        let (config, fingerprint) = secure::config_of(version, &authority.client());
+        let mut stream = secure::open(connect(&proxy), config);
+        stream.write_all(asks.as_bytes()).unwrap();
+        secure::until_fine(&mut stream);
+        let seen = backend.seen().pop().unwrap();
+        assert_eq!(
+            seen.get("x-client-cert-subject").as_deref(),
+            Some("CN=client-tollgate")
+        );
+        assert_eq!(seen.get("x-client-cert-fingerprint"), Some(fingerprint));
+        let claims = seen
+            .head
+            .fields
+            .iter()
+            .filter(|(name, _)| name.contains("ert"));
+        assert_eq!(claims.count(), 2, "{seen:?}");
+        // Nobody proves anything on this one.
+        let mut stream = secure::open(connect(&proxy), secure::config(version));
+        stream.write_all(asks.as_bytes()).unwrap();
+        secure::until_fine(&mut stream);
+        let seen = backend.seen().pop().unwrap();
+        assert!(
+            !seen
+                .head
+                .fields
+                .iter()
+                .any(|(name, _)| name.contains("ert"))
+        );
+        // Somebody else's authority.
+        let (config, _) = secure::config_of(version, &stranger.client());
+        let mut socket = connect(&proxy);
+        let mut session = secure::session(config);
+        let result = session.complete_io(&mut socket);
+        let result = result.and_then(|_| session.complete_io(&mut socket));
+        assert!(result.is_err());
+    }
+    assert_eq!(backend.count(), 4);
+}
+
+/// The only worker is free again while the answers are still being delivered.
+fn a_slow_reader_gets_all_of_it_from_the_reactor(engine: Engine) {
+    let size = 700_000;
+    let backend = Backend::patterned(size);
+    let setup = Proxy::to(engine, [&backend]).listen(SECURE);
+    let proxy = setup.server("workers = 1\ntimeouts.min_rate = 0").start();
+    for version in [&version::TLS12, &version::TLS13] {
+        let mut readers: Vec<Stream> = (0..8)
+            .map(|_| {
+                let socket = dial::narrow_stream(proxy.traffic());
+                socket.set_read_timeout(Some(patience())).unwrap();
+                let mut stream = secure::open(socket, secure::config(version));
+                let asks = b"GET /down HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+                stream.write_all(asks).unwrap();
+                stream
+            })
+            .collect();
+        // It is answered only when the worker waits for none of the others.
+        assert_eq!(proxy.client().post("/", "x").text(), "1 false");
+        for reader in &mut readers {
+            let mut got = Vec::new();
+            reader.read_to_end(&mut got).unwrap();
+            let begin = got.len() - usize::try_from(size).unwrap();
+            assert!(pattern::matches(0, &got[begin..]));
+        }
+    }
 }

@@ -108,6 +108,10 @@ impl Exchange for LinkExchange {
         &self.head
     }
 
+    fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
     fn peer(&self) -> &Peer {
         &self.peer
     }

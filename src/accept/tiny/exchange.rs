@@ -109,6 +109,10 @@ impl Exchange for TinyExchange {
         &self.head
     }
 
+    fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
     fn peer(&self) -> &Peer {
         &self.peer
     }

@@ -33,9 +33,15 @@ pub fn from(source: Ipv4Addr, to: SocketAddr) -> Client {
 /// With a receive window so small that unread answers soon fill it.
 #[track_caller]
 pub fn narrow(to: SocketAddr) -> Client {
-    Client::over(connect(to, |socket| {
+    Client::over(narrow_stream(to))
+}
+
+/// The same without a client.
+#[track_caller]
+pub fn narrow_stream(to: SocketAddr) -> TcpStream {
+    connect(to, |socket| {
         socket.set_recv_buffer_size(4096).unwrap();
-    }))
+    })
 }
 
 #[track_caller]

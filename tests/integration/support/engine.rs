@@ -44,6 +44,29 @@ macro_rules! on_each_engine {
 }
 pub(crate) use on_each_engine;
 
+/// The same, and once more over TLS: for what a client can do and see at the level of HTTP.
+macro_rules! on_each_engine_and_tls {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn reactor() {
+                    super::$name($crate::support::Engine::Reactor);
+                }
+                #[test]
+                fn tls() {
+                    super::$name($crate::support::Engine::ReactorTls);
+                }
+                #[test]
+                fn tiny_http() {
+                    super::$name($crate::support::Engine::TinyHttp);
+                }
+            }
+        )+
+    };
+}
+pub(crate) use on_each_engine_and_tls;
+
 /// The same for what only the reactor engine can do, or what it is stricter about.
 macro_rules! on_reactor {
     ($($name:ident),+ $(,)?) => {
@@ -59,7 +82,7 @@ macro_rules! on_reactor {
 }
 pub(crate) use on_reactor;
 
-/// The same, and once more over TLS: for what a client can do and see at the level of HTTP.
+/// The same, and once more over TLS.
 macro_rules! on_reactor_and_tls {
     ($($name:ident),+ $(,)?) => {
         $(

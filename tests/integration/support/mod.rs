@@ -39,7 +39,7 @@ pub use backend::Backend;
 pub use client::{Client, Received, Response};
 pub use conn::Conn;
 pub use engine::Engine;
-pub(crate) use engine::{on_each_engine, on_reactor, on_reactor_and_tls};
+pub(crate) use engine::{on_each_engine, on_each_engine_and_tls, on_reactor, on_reactor_and_tls};
 pub use eventually::{SetOnDrop, eventually, patience};
 pub use gate::Gate;
 pub use nginx::Nginx;

@@ -11,13 +11,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-    SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
 };
 
+use super::authority::Issued;
 use super::patience;
 
 /// A session of rustls and its connection.
@@ -89,17 +92,33 @@ pub fn wrapped_where_known(stream: TcpStream) -> TcpStream {
 
 /// What a client that trusts everybody offers.
 pub fn config(version: &'static SupportedProtocolVersion) -> ClientConfig {
+    builder(version).with_no_client_auth()
+}
+
+/// The same of a client that can prove who it is, and the fingerprint of its certificate.
+pub fn config_of(
+    version: &'static SupportedProtocolVersion,
+    client: &Issued,
+) -> (ClientConfig, String) {
+    let certificate = CertificateDer::from_pem_file(&client.cert).unwrap();
+    let fingerprint = tollgate::tls::fingerprint(&certificate);
+    let key = PrivateKeyDer::from_pem_file(&client.key).unwrap();
+    let config = builder(version).with_client_auth_cert(vec![certificate], key);
+    (config.unwrap(), fingerprint)
+}
+
+fn builder(
+    version: &'static SupportedProtocolVersion,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = tollgate::tls::provider();
     let schemes = provider
         .signature_verification_algorithms
         .supported_schemes();
-    let builder = ClientConfig::builder_with_provider(provider);
-    builder
+    ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Everybody(schemes)))
-        .with_no_client_auth()
 }
 
 /// A session that has not said anything yet.
@@ -149,7 +168,9 @@ struct Pump {
 impl Pump {
     fn run(mut self) {
         while self.go_on().is_some() && !(self.has_client_ended && self.has_server_ended) {
-            self.wait();
+            if self.wait().is_none() {
+                break;
+            }
         }
         // What the session said last, an alert perhaps.
         let _ = self.session.write_tls(&mut self.stream);
@@ -231,7 +252,8 @@ impl Pump {
         Some(true)
     }
 
-    fn wait(&self) {
+    /// Waits until there is something to do. `None`: the test has dropped its end.
+    fn wait(&self) -> Option<()> {
         if self.has_server_ended && self.received.is_empty() {
             let _ = self.inner.shutdown(Shutdown::Write);
         }
@@ -246,11 +268,19 @@ impl Pump {
         } else if !self.has_server_ended {
             outside |= PollFlags::IN;
         }
-        let mut fds = [
+        // That a socket is gone is told unasked and for ever: only who can act on it may hear of it.
+        let is_done = self.has_client_ended && !self.session.wants_write();
+        let (outer, inner) = (
             PollFd::new(&self.stream, outside),
             PollFd::new(&self.inner, inside),
-        ];
+        );
+        let mut fds = Vec::new();
+        fds.extend(Some(outer).filter(|_| !outside.is_empty()));
+        fds.extend(Some(inner).filter(|_| is_done || !inside.is_empty()));
         let _ = poll(&mut fds, None);
+        let is_told = |fd: &PollFd<'_>| fd.revents().contains(PollFlags::HUP);
+        let is_dropped = is_done && fds.last().is_some_and(is_told);
+        (!is_dropped).then_some(())
     }
 }
 
