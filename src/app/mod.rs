@@ -6,6 +6,7 @@ mod authorities;
 mod by_hand;
 mod changes;
 mod doors;
+mod credentials;
 mod encryption;
 mod errand;
 mod explain;

@@ -1,6 +1,8 @@
 //! Who the backends are: what the configuration says, and what has changed since. Every change ends here, one after another, and
 //! takes effect as a whole: a new snapshot for the requests that come from then on.
 
+mod rereading;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +23,7 @@ use super::FIRST_LOOKUPS;
 use super::authorities::without_authorities;
 use super::by_hand::overridden;
 use super::changes::Changes;
+use super::credentials::CredentialFiles;
 use super::encryption::Encryption;
 use super::errand::Errand;
 use super::found::{self, AllFound};
@@ -46,6 +49,8 @@ pub(super) struct Registry {
     reloads: Mutex<()>,
     /// Reads the configuration again where nobody may be kept waiting.
     rereading: Errand,
+    /// Reads files of credentials again where nobody may be kept waiting.
+    recrediting: Errand,
     /// Writes the state file where nobody may be kept waiting.
     saving: Errand,
     state: Mutex<State>,
@@ -59,6 +64,7 @@ struct State {
     effective: Arc<Config>,
     changes: Changes,
     watched: Option<Watched>,
+    credentials: CredentialFiles,
     saved: Instant,
 }
 
@@ -96,7 +102,10 @@ impl Beginning {
         encryption: Encryption,
     ) -> Registry {
         let is_watched = self.configured.server.watch_config && source.is_some();
+        let mut credentials = CredentialFiles::default();
+        credentials.follow(&self.configured);
         let state = State {
+            credentials,
             watched: file.clone().filter(|_| is_watched).map(Watched::new),
             effective: Arc::clone(&self.configured),
             configured: self.configured,
@@ -113,6 +122,7 @@ impl Beginning {
             discovery: OnceLock::new(),
             reloads: Mutex::new(()),
             rereading: Errand::new("reload"),
+            recrediting: Errand::new("credentials"),
             saving: Errand::new("state-file"),
             state: Mutex::new(state),
         }
@@ -149,7 +159,16 @@ impl Registry {
         // Not looked at while it is being read: a further change is seen afterwards.
         let is_new = !self.rereading.is_under_way()
             && state.watched.as_mut().is_some_and(Watched::has_changed);
+        let credentials = match self.recrediting.is_under_way() {
+            true => Vec::new(),
+            false => state.credentials.changed(),
+        };
         drop(state);
+        if !credentials.is_empty() {
+            let registry = Arc::clone(self);
+            self.recrediting
+                .run(move || registry.reread_credentials(&credentials));
+        }
         if is_due || !gone.is_empty() {
             let registry = Arc::clone(self);
             self.saving.run(move || registry.save());
@@ -316,6 +335,7 @@ impl Control for Registry {
         overridden.iter().for_each(|text| log::warn!("{text}"));
         texts.extend(overridden);
         state.configured = Arc::new(without_restart(&state.configured, loaded.config));
+        state.credentials.follow(&state.configured);
         found::prune(&state.configured, &mut state.found);
         state.merge();
         self.apply(state, &prepared, Instant::now());

@@ -31,6 +31,19 @@ impl Watched {
         }
     }
 
+    /// One that counts as another one at first, since nobody knows what it was when it was read.
+    pub(super) fn unread(path: PathBuf) -> Watched {
+        Watched {
+            known: None,
+            ..Watched::new(path)
+        }
+    }
+
+    /// Whether there was none at the last look.
+    pub(super) fn is_gone(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// Whether it is another one than it was, and has been since the last look: who writes it should be done by then.
     pub(super) fn has_changed(&mut self) -> bool {
         let now = stamp(&self.path);

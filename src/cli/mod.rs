@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod explain;
 mod hash_key;
+mod hash_password;
 mod hidden;
 mod notice;
 mod reload;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::Explain),
     /// Make a self-signed certificate and its key, for development
     Cert(cert::Cert),
+    /// Print the hash of a password, which is read from standard input
+    HashPassword(hash_password::HashPassword),
     /// Print what to write into a configuration instead of an API key or a token, which is read from standard input
     HashKey(hash_key::HashKey),
     /// Start demo backends and a proxy over them, to play with
@@ -111,6 +114,7 @@ pub fn main() -> Exit {
         Some(Command::Reload(reload)) => reload::run(&reload),
         Some(Command::Explain(explain)) => explain::run(&explain),
         Some(Command::Cert(cert)) => cert::run(&cert),
+        Some(Command::HashPassword(arguments)) => hash_password::run(&arguments),
         Some(Command::HashKey(arguments)) => hash_key::run(&arguments),
         Some(Command::Demo(demo)) => demo::run(&demo),
     }

@@ -25,7 +25,9 @@ pub(crate) use actions::{
 pub(crate) use browser::{CorsFile, RedirectHttpsFile, SecurityHeadersFile, TextOrOff};
 pub(crate) use upstream_tls::{PemFile, UpstreamTlsFile};
 
-pub(crate) use auth::{ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin};
+pub(crate) use auth::{
+    ApiKeysFile, AuthFile, BasicFile, BearerFile, CredentialFile, CredentialsFile, Origin,
+};
 pub(crate) use jwt::{ForwardAuthFile, JwtFile, KeysFile};
 pub(crate) use tls::{CertificateFile, ClientAuthFile, ListenTlsFile, ServerTlsFile};
 

@@ -266,12 +266,14 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
             "bearer",
             "jwt",
             "forward",
+            "basic",
         ],
     ),
     ("route.auth.api_keys", &["header", "query", "keys", "file"]),
     ("route.auth.bearer", &["tokens", "file"]),
     ("route.auth.jwt", auth::JWT),
     ("route.auth.forward", auth::FORWARD),
+    ("route.auth.basic", &["users", "file"]),
     (BACKENDS_FILE, &["backends"]),
 ];
 

@@ -31,6 +31,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use backends_file::{FoundBackends, load_backends, read_text};
+pub use credentials::{Reread, reread};
 pub use problem::{Problem, Problems};
 
 use env_file::Line;

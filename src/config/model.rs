@@ -17,6 +17,7 @@ mod https;
 mod jwt;
 mod key;
 mod limit;
+mod password;
 mod security_headers;
 mod split;
 mod template;
@@ -40,7 +41,7 @@ pub use action::{
     Change, Content, FieldChanges, FixedAnswer, HeaderChanges, Maintenance, Redirect,
 };
 pub use address::{Address, BackendAddress, Listen};
-pub use auth::{ApiKeys, Auth, Bearer, CredentialFile, KeyDigest, NamedDigest};
+pub use auth::{ApiKeys, Auth, Basic, Bearer, CredentialFile, KeyDigest, NamedDigest, NamedHash};
 pub use balance::{Backend, Duty, Ejection, Retry, Sticky, Strategy};
 pub use condition::{Conditions, HostMatch, NamedValue, PathMatch, Segment, ValueMatch};
 pub use cors::{Cors, Names, OriginPattern, Origins};
@@ -51,6 +52,9 @@ pub use https::RedirectHttps;
 pub use jwt::{ClaimHeader, ClaimValue, Expiry, Jwt, JwtKeys, RequiredClaim};
 pub use key::{Key, hash};
 pub use limit::{Concurrency, Limits, RateKey, RateLimit};
+#[cfg(test)]
+pub(crate) use password::tests::quick_hash;
+pub use password::{BadHash, HashKind, PasswordHash};
 pub use security_headers::{FrameOptions, Hsts, SecurityHeaders};
 pub use split::{Mirror, Side, Split};
 pub use template::{Piece, Template, Values, Variable};

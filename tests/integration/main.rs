@@ -18,6 +18,7 @@ mod backend_tls; // TLS to backends: all that goes over it
 mod backend_tls_ends; // how it begins, fails and ends
 mod backend_tls_peers; // nginx and openssl at the other end
 mod backend_trust; // which backends are trusted
+mod auth_basic; // users and passwords, files of credentials that change, and that no secret is shown
 mod balance; // who gets the next request, ejection, no backend
 mod body_limits; // bodies that are too large, refused early or cut at the limit
 mod breaker; // what ejects a backend and lets it in again; how far retries go

@@ -11,6 +11,7 @@
 //! wrong beyond what the challenges of RFC 6750 do.
 
 mod api_key;
+mod basic;
 mod bearer;
 mod digests;
 mod forward;
@@ -216,6 +217,9 @@ impl Guard {
         }
         if let Some(tokens) = &auth.bearer {
             schemes.push(Box::new(bearer::BearerToken::new(tokens)));
+        }
+        if let Some(users) = &auth.basic {
+            schemes.push(Box::new(basic::BasicAuth::new(users)));
         }
         // The last one: it looks at whatever comes.
         if let Some(elsewhere) = &auth.forward {

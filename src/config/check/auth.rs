@@ -1,24 +1,18 @@
 //! `[route.auth]`: what credentials look like and where they come; and what that means for header fields.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::credentials::{Digests, Hashes, LONGEST_NAME};
 use super::{forward_auth, given, headers, jwt};
-use crate::config::file::{
-    ApiKeysFile, AuthFile, BearerFile, CredentialFile, Origin, RouteFile, Written,
-};
+use crate::config::file::{ApiKeysFile, AuthFile, BasicFile, BearerFile, RouteFile, Written};
 use crate::config::model::{
-    ApiKeys, Auth, Bearer, CredentialFile as WatchedCredentials, HeaderChanges, KeyDigest,
-    NamedDigest, Piece, Template, Variable,
+    ApiKeys, Auth, Basic, Bearer, CredentialFile as WatchedCredentials, HeaderChanges, Piece,
+    Template, Variable,
 };
 use crate::config::report::{At, Report};
 use crate::message::fields::{is_hop_by_hop, is_token};
 use crate::message::forwarded::{is_owned, is_same_variable};
 
-/// Shorter keys can be guessed.
-const SHORTEST_KEY: usize = 16;
-/// Longest name of a user or a key, in bytes: it goes into every line of the log.
-const LONGEST_NAME: usize = 128;
 const REALM: &str = "tollgate";
 const KEY_FIELD: &str = "X-API-Key";
 
@@ -44,12 +38,13 @@ pub(super) fn check_auth(file: &RouteFile, report: &Report) -> Option<Arc<Auth>>
             .forward
             .as_ref()
             .and_then(|forward| forward_auth::check_forward(forward, report)),
+        basic: file.basic.as_ref().map(|file| check_basic(file, report)),
     };
     if !has_scheme(file) {
         report.problem_hint(
             file.place,
             "[route.auth] names no way to be let in",
-            "add `api_keys`, `bearer`, `jwt` or `forward`, or leave `auth` out",
+            "add `api_keys`, `bearer`, `basic`, `jwt` or `forward`, or leave `auth` out",
         );
     }
     Some(Arc::new(auth))
@@ -57,7 +52,7 @@ pub(super) fn check_auth(file: &RouteFile, report: &Report) -> Option<Arc<Auth>>
 
 /// Whether there is a way to be let in.
 fn has_scheme(file: &AuthFile) -> bool {
-    file.api_keys.is_some() || file.bearer.is_some() || file.jwt.is_some() || file.forward.is_some()
+    file.api_keys.is_some() || file.bearer.is_some() || file.jwt.is_some() || file.forward.is_some() || file.basic.is_some()
 }
 
 fn check_realm(written: &Written<String>, report: &Report) -> String {
@@ -130,6 +125,24 @@ fn check_bearer(file: &BearerFile, report: &Report) -> Bearer {
     }
 }
 
+fn check_basic(file: &BasicFile, report: &Report) -> Basic {
+    if file.users.is_empty() && file.file.is_none() {
+        report.problem_hint(
+            file.place,
+            "`basic` has no users",
+            "add `users = { NAME = \"$argon2id$…\" }` or `file`; `tollgate hash-password` prints such a value",
+        );
+    }
+    let mut hashes = Hashes::new(report);
+    Basic {
+        users: hashes.check(&file.users),
+        file: file.file.as_ref().map(|file| WatchedCredentials {
+            path: file.path.clone(),
+            entries: hashes.check(&file.entries),
+        }),
+    }
+}
+
 /// Whether it stands for itself in a URL (RFC 3986 section 2.3).
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
@@ -156,97 +169,6 @@ pub(super) fn may_carry(name: &str) -> bool {
         .any(|taken| is_same_variable(name, taken));
     let is_free = !is_taken && !is_owned(name) && !is_hop_by_hop(&name.replace('_', "-"));
     is_token(name.as_bytes()) && name.len() <= 256 && is_free
-}
-
-/// The keys of one scheme, from wherever they come.
-pub(in crate::config) struct Digests<'a> {
-    kind: &'static str,
-    report: &'a Report,
-    /// By the begin of their digests.
-    seen: HashMap<u64, NamedDigest>,
-}
-
-impl<'a> Digests<'a> {
-    /// `kind`: what people call one.
-    pub(in crate::config) fn new(kind: &'static str, report: &'a Report) -> Digests<'a> {
-        Digests {
-            kind,
-            report,
-            seen: HashMap::new(),
-        }
-    }
-
-    /// Those of `written` that can be used; what is wrong with the others is reported.
-    pub(in crate::config) fn check(&mut self, written: &[CredentialFile]) -> Vec<NamedDigest> {
-        let check = |entry: &CredentialFile| {
-            let name = check_name(entry, self.report)?;
-            let digest = self.digest(entry)?;
-            self.unique(NamedDigest { name, digest }, entry)
-        };
-        written.iter().filter_map(check).collect()
-    }
-
-    fn digest(&self, entry: &CredentialFile) -> Option<KeyDigest> {
-        let (kind, name, report) = (self.kind, &entry.name, self.report);
-        let text = std::str::from_utf8(entry.value.bytes()).unwrap_or_default();
-        if let Some(digits) = text.strip_prefix("sha256:") {
-            let digest = KeyDigest::parse(digits);
-            if digest.is_none() {
-                let message = format!("the {kind} of `{name}` is no SHA-256");
-                let hint =
-                    "write `sha256:` and 64 hexadecimal digits; `tollgate hash-key` prints that";
-                entry.problem(report, message, hint);
-            }
-            return digest;
-        }
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = format!("the {kind} of `{name}` is empty, or no client can send it");
-            let hint = "use letters, digits and ASCII punctuation, without spaces";
-            entry.problem(report, message, hint);
-            return None;
-        }
-        if text.len() < SHORTEST_KEY {
-            let message = format!(
-                "the {kind} of `{name}` is shorter than {SHORTEST_KEY} characters: it can be guessed"
-            );
-            let hint = "`openssl rand -hex 24` makes a good one";
-            entry.warning(report, message, hint);
-        }
-        if matches!(entry.origin, Origin::Configuration(_)) {
-            let message = format!("the {kind} of `{name}` is written out in the configuration");
-            let hint =
-                "write its hash, which `tollgate hash-key` prints, or take it from `${VARIABLE}`";
-            entry.warning(report, message, hint);
-        }
-        Some(KeyDigest::of(text.as_bytes()))
-    }
-
-    /// One name may have several keys, while they are being changed; but one key has one name.
-    fn unique(&mut self, named: NamedDigest, entry: &CredentialFile) -> Option<NamedDigest> {
-        let known = self.seen.get(&named.digest.begin());
-        if let Some(first) = known.filter(|first| first.digest == named.digest) {
-            let (first, kind) = (&first.name, self.kind);
-            let message = format!("`{first}` and `{}` have the same {kind}", named.name);
-            entry.problem(self.report, message, "give each its own");
-            return None;
-        }
-        self.seen.insert(named.digest.begin(), named.clone());
-        Some(named)
-    }
-}
-
-/// Names go into logs and to backends.
-fn check_name(entry: &CredentialFile, report: &Report) -> Option<Arc<str>> {
-    let name = &entry.name;
-    let fits = (1..=LONGEST_NAME).contains(&name.len())
-        && !name.contains(|c: char| c.is_control() || c == ':');
-    if !fits {
-        let message = format!("\"{}\" cannot be a name", name.escape_debug());
-        let hint = "1 to 128 characters, without control characters and `:`";
-        entry.problem(report, message, hint);
-        return None;
-    }
-    Some(name.as_str().into())
 }
 
 /// `headers` with what `auth` does to requests: the fields that credentials come in stay behind, the one that tells who it is

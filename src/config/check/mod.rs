@@ -10,6 +10,7 @@ mod auth;
 pub(crate) mod backend;
 mod balance;
 mod cors;
+pub(super) mod credentials;
 mod discovery;
 mod engine;
 mod forward_auth;

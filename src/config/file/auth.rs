@@ -17,6 +17,7 @@ pub(crate) struct AuthFile {
     pub(crate) bearer: Option<BearerFile>,
     pub(crate) jwt: Option<JwtFile>,
     pub(crate) forward: Option<ForwardAuthFile>,
+    pub(crate) basic: Option<BasicFile>,
     /// Something was written that is a problem which is already reported.
     pub(crate) broken: bool,
 }
@@ -36,6 +37,14 @@ pub(crate) struct ApiKeysFile {
 pub(crate) struct BearerFile {
     pub(crate) place: Place,
     pub(crate) tokens: Vec<CredentialFile>,
+    pub(crate) file: Option<CredentialsFile>,
+}
+
+/// `basic`.
+#[derive(Debug, Default)]
+pub(crate) struct BasicFile {
+    pub(crate) place: Place,
+    pub(crate) users: Vec<CredentialFile>,
     pub(crate) file: Option<CredentialsFile>,
 }
 

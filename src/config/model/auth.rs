@@ -10,6 +10,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use subtle::ConstantTimeEq;
 
 use super::super::secret::fingerprint;
+use super::password::PasswordHash;
 use super::{ForwardAuth, Jwt};
 
 /// `[route.auth]`. At least one of the ways to be let in is there; any of them will do.
@@ -29,6 +30,8 @@ pub struct Auth {
     pub jwt: Option<Jwt>,
     /// `forward`.
     pub forward: Option<ForwardAuth>,
+    /// `basic`.
+    pub basic: Option<Basic>,
 }
 
 impl Auth {
@@ -42,7 +45,7 @@ impl Auth {
         let keys = self.api_keys.as_ref();
         let key = keys.and_then(|keys| keys.header.as_deref());
         let token = self.jwt.as_ref().and_then(|jwt| jwt.header.as_deref());
-        let is_authorization = self.bearer.is_some();
+        let is_authorization = self.bearer.is_some() || self.basic.is_some();
         key.into_iter()
             .chain(token)
             .chain(is_authorization.then_some("Authorization"))
@@ -53,10 +56,11 @@ impl Auth {
         let keys = self.api_keys.as_ref().and_then(|keys| keys.file.as_ref());
         let tokens = self.bearer.as_ref().and_then(|tokens| tokens.file.as_ref());
         let signing = self.jwt.iter().flat_map(|jwt| &jwt.keys.files);
-        keys.into_iter()
-            .chain(tokens)
-            .map(|file| &file.path)
-            .chain(signing)
+        let users = self.basic.as_ref().and_then(|users| users.file.as_ref());
+        let users = users.map(|file| &file.path);
+        let digests = keys.into_iter().chain(tokens);
+        let all = digests.map(|file| &file.path).chain(users);
+        all.chain(signing)
     }
 }
 
@@ -93,6 +97,40 @@ impl Bearer {
     /// All tokens.
     pub fn all(&self) -> impl Iterator<Item = &NamedDigest> {
         self.tokens.iter().chain(of_file(self.file.as_ref()))
+    }
+}
+
+/// `basic`: users and passwords (RFC 7617).
+#[derive(Debug, Serialize, Clone, PartialEq, Eq)]
+pub struct Basic {
+    /// Those of the configuration itself.
+    pub users: Vec<NamedHash>,
+    /// Those of a file.
+    pub file: Option<CredentialFile<NamedHash>>,
+}
+
+impl Basic {
+    /// All users with the hashes of their passwords; each name is there once.
+    pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, &PasswordHash)> {
+        let all = self.users.iter().chain(of_file(self.file.as_ref()));
+        all.map(|user| (&user.name, &user.hash))
+    }
+}
+
+/// A user, and the hash of the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedHash {
+    /// Who it is.
+    pub name: Arc<str>,
+    /// Of the password.
+    pub hash: PasswordHash,
+}
+
+/// The name, and whether the hash is another one.
+impl Serialize for NamedHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = String::from_utf8_lossy(self.hash.bytes());
+        hidden(&self.name, &text, serializer)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::jwt;
 use crate::config::credentials;
 use crate::config::file::{
-    ApiKeysFile, AuthFile, BearerFile, CredentialFile, CredentialsFile, Origin,
+    ApiKeysFile, AuthFile, BasicFile, BearerFile, CredentialFile, CredentialsFile, Origin,
 };
 use crate::config::reader::Table;
 use crate::config::secret::Secret;
@@ -19,6 +19,7 @@ pub(super) fn read(route: &Table<'_>) -> Option<AuthFile> {
     };
     let api_keys = table.table("api_keys", "route.auth.api_keys");
     let bearer = table.table("bearer", "route.auth.bearer");
+    let basic = table.table("basic", "route.auth.basic");
     Some(AuthFile {
         place: table.place,
         realm: table.string("realm"),
@@ -41,6 +42,11 @@ pub(super) fn read(route: &Table<'_>) -> Option<AuthFile> {
         bearer: bearer.map(|table| BearerFile {
             place: table.place,
             tokens: credentials(&table, "tokens", "the token of"),
+            file: file(&table),
+        }),
+        basic: basic.map(|table| BasicFile {
+            place: table.place,
+            users: credentials(&table, "users", "the password hash of"),
             file: file(&table),
         }),
     })

@@ -1,0 +1,381 @@
+//! Users and passwords, which take their time to compare; files of credentials that change; and that no secret is shown anywhere.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tollgate::config::model::{HashKind, PasswordHash};
+
+use crate::support::curl::curl;
+use crate::support::program::{CURL, skip_without};
+use crate::support::{
+    Backend, Client, Engine, Process, Proxy, Response, eventually, on_each_engine,
+};
+
+on_each_engine!(
+    passwords_let_in,
+    nothing_is_shown_or_sent_before_the_password_is_compared,
+    bodies_come_after_the_password,
+    many_at_once_are_all_answered,
+    a_file_that_changes_takes_effect,
+    curl_logs_in,
+    no_secret_is_written_anywhere,
+);
+
+const PASSWORD: &str = "correct: horse ä";
+
+static HASH: LazyLock<String> = LazyLock::new(|| hash(PASSWORD));
+
+fn hash(password: &str) -> String {
+    PasswordHash::make(password.as_bytes(), HashKind::Argon2id).unwrap()
+}
+
+fn login(user: &str, password: &str) -> String {
+    let encoded = STANDARD.encode(format!("{user}:{password}"));
+    format!("Authorization: Basic {encoded}\r\n")
+}
+
+fn route(more: &str) -> String {
+    format!(
+        "[[route]]\nupstream = \"web\"\n{more}\n[route.auth]\nuser_header = \"X-User\"\nbasic.users = {{ alice = '{}' }}\n",
+        *HASH
+    )
+}
+
+fn ask(client: &mut Client, target: &str, fields: &str) -> Response {
+    client.ask(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+}
+
+fn passwords_let_in(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let proxy = Proxy::to(engine, [&backend]).more(&route("")).start();
+    let mut client = proxy.client();
+    for (fields, status) in [
+        (login("alice", PASSWORD), 200),
+        (login("alice", PASSWORD), 200),
+        (login("alice", "wrong"), 401),
+        (login("bob", PASSWORD), 401),
+        (login("alice", ""), 401),
+        (String::new(), 401),
+        ("Authorization: Basic !!!\r\n".into(), 401),
+        (login("alice", PASSWORD).repeat(2), 401),
+        (login("alice", PASSWORD).replace("Basic", "bASIC"), 200),
+    ] {
+        let answer = ask(&mut client, "/", &fields);
+        assert_eq!(answer.status, status, "{fields}");
+        if status == 401 {
+            assert_eq!(answer.text(), "{\"message\": \"Not authenticated\"}");
+            let challenge = answer.get("www-authenticate");
+            let expected = "Basic realm=\"tollgate\", charset=\"UTF-8\"";
+            assert_eq!(challenge.as_deref(), Some(expected));
+        }
+    }
+    let seen = backend.seen();
+    assert_eq!(seen.len(), 3);
+    for one in seen {
+        assert_eq!(one.head.get("authorization"), None);
+        assert_eq!(one.head.get("x-user").as_deref(), Some("alice"));
+    }
+}
+
+fn nothing_is_shown_or_sent_before_the_password_is_compared(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let users = format!("auth.basic.users = {{ alice = '{}' }}\n", *HASH);
+    let routes = format!(
+        "[[route]]\nmatch = {{ path = \"/fixed\" }}\nanswer = {{ body = \"shown\" }}\n{users}\
+         [[route]]\nmatch = {{ path = \"/moved\" }}\nredirect = {{ to = \"/there\" }}\n{users}\
+         [[route]]\nmatch = {{ path = \"/closed\" }}\nupstream = \"web\"\nmaintenance = true\n{users}\
+         [[route]]\nmatch = {{ path = \"/small\" }}\nupstream = \"web\"\nmax_body = 1\n{users}"
+    );
+    let proxy = Proxy::to(engine, [&backend]).more(&routes).start();
+    for (target, status) in [
+        ("/fixed", 200),
+        ("/moved", 308),
+        ("/closed", 503),
+        ("/small", 413),
+    ] {
+        let ask = |fields: &str| {
+            let body = if target == "/small" {
+                "Content-Length: 2\r\n\r\nab"
+            } else {
+                "\r\n"
+            };
+            let mut client = proxy.client();
+            client.ask(format!(
+                "POST {target} HTTP/1.1\r\nHost: h\r\n{fields}{body}"
+            ))
+        };
+        for bad in [login("alice", "wrong"), login("bob", "x"), String::new()] {
+            let refused = ask(&bad);
+            assert_eq!(
+                (refused.status, refused.get("location")),
+                (401, None),
+                "{target}"
+            );
+        }
+        assert_eq!(ask(&login("alice", PASSWORD)).status, status, "{target}");
+    }
+    assert_eq!(backend.count(), 0);
+}
+
+fn bodies_come_after_the_password(engine: Engine) {
+    let backend = Backend::echo();
+    let proxy = Proxy::to(engine, [&backend]).more(&route("")).start();
+    let body = "b".repeat(200_000);
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let chunked = format!(
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    for (framed, expected) in [(&length, body.clone()), (&chunked, format!("abcde{body}"))] {
+        let post = |password: &str| {
+            let login = login("alice", password);
+            format!("POST / HTTP/1.1\r\nHost: h\r\n{login}{framed}")
+        };
+        // A new password each time: the second is remembered, the first is not.
+        for _ in 0..2 {
+            let answer = proxy.client().ask(post(PASSWORD));
+            assert_eq!((answer.status, answer.text() == expected), (200, true));
+        }
+        let before = backend.count();
+        let mut client = proxy.client();
+        // It may be told no before it has sent everything.
+        let upload = client.flood(post("wrong"), 1);
+        assert_eq!(client.read_any_head().line[1], "401");
+        let _ = upload.join();
+        assert_eq!(backend.count(), before);
+    }
+}
+
+fn many_at_once_are_all_answered(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let proxy = Proxy::to(engine, [&backend]).more(&route("")).start();
+    let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let password = if number % 3 == 0 { PASSWORD } else { "wrong" };
+        let login = login("alice", password);
+        client.send(format!("GET / HTTP/1.1\r\nHost: h\r\n{login}\r\n"));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let expected = if number % 3 == 0 { 200 } else { 401 };
+        assert_eq!(client.read().status, expected);
+    }
+}
+
+fn a_file_that_changes_takes_effect(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, users) = (folder.path().join("keys.txt"), folder.path().join("users"));
+    fs::write(&keys, "# keys\nold:old-0123456789abc\n").unwrap();
+    fs::write(&users, format!("alice:{}\n", *HASH)).unwrap();
+    let route = format!(
+        "[[route]]\nupstream = \"web\"\n[route.auth]\napi_keys.file = '{}'\nbasic.file = '{}'\n",
+        keys.display(),
+        users.display()
+    );
+    let proxy = Proxy::to(engine, [&backend]).more(&route).start();
+    let mut client = proxy.client();
+    let (old, new) = (
+        "X-API-Key: old-0123456789abc\r\n",
+        "X-API-Key: new-0123456789abc\r\n",
+    );
+    let mut status = |fields: &str| ask(&mut client, "/", fields).status;
+    assert_eq!((status(old), status(new)), (200, 401));
+    fs::write(&keys, "new:new-0123456789abc\n").unwrap();
+    eventually("the new key is taken", || status(new) == 200);
+    assert_eq!(status(old), 401);
+    // A bad file changes nothing, and neither does none.
+    fs::write(&keys, "new-0123456789abd\n").unwrap();
+    let alice = login("alice", PASSWORD);
+    assert_eq!(status(&alice), 200);
+    // Remembered or not: another hash ends it, even of the same password.
+    fs::write(&users, format!("bob:{}\n", *HASH)).unwrap();
+    eventually("alice has gone", || status(&alice) == 401);
+    assert_eq!(status(&login("bob", PASSWORD)), 200);
+    assert_eq!((status(old), status(new)), (401, 200));
+    fs::remove_file(&keys).unwrap();
+    fs::write(&users, format!("alice:{}\n", hash("another"))).unwrap();
+    eventually("her password is another", || {
+        status(&login("alice", "another")) == 200
+    });
+    assert_eq!((status(&alice), status(new)), (401, 200));
+}
+
+fn curl_logs_in(engine: Engine) {
+    skip_without!(CURL);
+    let backend = Backend::fixed("in");
+    let proxy = Proxy::to(engine, [&backend]).more(&route("")).start();
+    let url = format!("http://{}/", proxy.traffic());
+    let login = format!("alice:{PASSWORD}");
+    for more in [&["--basic"][..], &["--anyauth"]] {
+        let run = |login: &str| curl(&[more, &["-u", login, &url]].concat()).response;
+        let answer = run(&login);
+        assert_eq!((answer.status, answer.text().ends_with("in")), (200, true));
+        assert_eq!(run("alice:wrong").status, 401);
+    }
+    let posted = curl(&["--anyauth", "-u", &login, "-d", "x=1", &url]).response;
+    assert_eq!(posted.status, 200);
+}
+
+/// Runs the program with this on its standard input; gives what it printed, and whether it succeeded.
+fn piped(arguments: &[&str], input: &str) -> (String, bool) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (text, output.status.success())
+}
+
+/// What each secret looks like where it must not be.
+const SECRETS: [&str; 7] = [
+    "plain-key-0123456789",
+    "file-key-0123456789",
+    "token-0123456789abc",
+    "hunter2-the-password",
+    "guessed-0123456789",
+    "aHVudGVyMi10aGUtcGFzc3dvcmQ",
+    "0123456789",
+];
+
+/// A line of keys and one of users, as the program prints them.
+fn hashed() -> (String, String) {
+    let (users, _) = piped(
+        &["hash-password", "--user", "alice"],
+        "hunter2-the-password\n",
+    );
+    let users = users.trim().to_owned();
+    assert!(
+        users.starts_with("alice:$argon2id$v=19$m=19456,t=2,p=1$"),
+        "{users}"
+    );
+    let (bcrypt, _) = piped(&["hash-password", "--bcrypt"], "x");
+    assert!(bcrypt.starts_with("$2b$11$"), "{bcrypt}");
+    let (key, _) = piped(&["hash-key", "--name", "ci"], "file-key-0123456789\r\n");
+    assert!(
+        key.starts_with("ci:sha256:") && key.len() == 10 + 64 + 1,
+        "{key}"
+    );
+    assert!(!piped(&["hash-password"], "\n").1 && !piped(&["hash-key"], "a b\n").1);
+    (key.trim().to_owned(), users)
+}
+
+/// Shows good and bad credentials of every kind.
+fn show_all(process: &Process) {
+    let mut client = process.client();
+    for (target, fields, status) in [
+        ("/?key=plain-key-0123456789&x=1", "", 200),
+        ("/?%6bey=guessed-0123456789", "", 401),
+        ("/?key=file-key-0123456789", "Accept: text/html\r\n", 200),
+        ("/", "X-Key: plain-key-0123456789\r\n", 200),
+        ("/", "X-Key: guessed-0123456789\r\n", 401),
+        ("/", "Authorization: Bearer token-0123456789abc\r\n", 200),
+        ("/", "Authorization: Bearer guessed-0123456789\r\n", 401),
+        ("/", &login("alice", "hunter2-the-password"), 200),
+        ("/", &login("alice", "guessed-0123456789"), 401),
+        ("/", &login("guessed-0123456789", "x"), 401),
+    ] {
+        let answer = ask(&mut client, target, fields);
+        assert_eq!(answer.status, status, "{target} {fields}");
+        let told = String::from_utf8_lossy(&answer.head.raw).into_owned() + &answer.text();
+        assert!(!told.contains("0123456789"), "{told}");
+    }
+}
+
+/// What the program's commands say, with a good file of keys and with a bad one.
+fn commands(process: &Process, key: &str) -> String {
+    let file = process.directory().join("tollgate.toml");
+    let password = login("alice", "hunter2-the-password");
+    let (in_file, guessed) = ("/?key=file-key-0123456789", "X-Key: guessed-0123456789");
+    let explain = ["explain", "GET"];
+    let mut said = String::new();
+    for keys in [key, "guessed-0123456789"] {
+        fs::write(process.directory().join("keys"), keys).unwrap();
+        for arguments in [
+            vec!["check"],
+            vec!["reload", "--ask"],
+            [&explain[..], &[in_file, "--header", guessed]].concat(),
+            [&explain[..], &["/?key=other-key-0123456789&y"]].concat(),
+            [&explain[..], &["/", "--header", password.trim()]].concat(),
+        ] {
+            let more = ["--config", file.to_str().unwrap()];
+            let mut command = Process::with(&[&arguments[..], &more].concat())
+                .env("BOT", &"token-0123456789abc")
+                .start();
+            command.wait();
+            said += &command.lines().join("\n");
+        }
+    }
+    said
+}
+
+fn no_secret_is_written_anywhere(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let (key, users) = hashed();
+    let more = if engine == Engine::TinyHttp {
+        "engine = \"tiny_http\"\n"
+    } else {
+        ""
+    };
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{more}[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"debug\"\n\
+         [[upstream]]\nname = \"web\"\nbackends = [\"{}\"]\n[[route]]\nname = \"r\"\nupstream = \"web\"\n[route.auth]\n\
+         user_header = \"X-User\"\nrealm = \"one\"\n\
+         api_keys = {{ header = \"X-Key\", query = \"key\", file = \"keys\", keys = {{ plain = \"plain-key-0123456789\" }} }}\n\
+         bearer = {{ tokens = {{ bot = \"${{BOT}}\" }} }}\nbasic = {{ file = \"users\" }}\n",
+        backend.url()
+    );
+    let process = Process::config(&text)
+        .file("keys", &key)
+        .file("users", &users)
+        .env("BOT", &"token-0123456789abc")
+        .start();
+    show_all(&process);
+    assert!(
+        process
+            .line_with("target=\"/?key=***&x=1\"")
+            .contains("user=plain")
+    );
+    process.line_with("target=\"/?%6bey=***\"");
+    process.line_with("user=alice");
+    let file = process.directory().join("tollgate.toml");
+    let text = text
+        .replace("plain-key", "other-key")
+        .replace("\"one\"", "\"two\"");
+    let admin = process.admin().port();
+    let text = text.replace(
+        "[admin]\nlisten = \"127.0.0.1:0\"",
+        &format!("[admin]\nlisten = \"127.0.0.1:{admin}\""),
+    );
+    fs::write(&file, text).unwrap();
+    let mut said = commands(&process, &key);
+    for page in ["/_proxy/status", "/_proxy/upstreams"] {
+        said += &crate::support::client::get(process.admin(), page).text();
+    }
+    process.line_with("credentials stay as they were");
+    said += &process.lines().join("\n");
+    for expected in [
+        "alice is let in by basic",
+        "plain is let in by api_keys",
+        "not let in, api_keys finds credentials that are not well-formed",
+        "asking for /?y",
+        "realm: \"one\"",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let digest = key.trim_start_matches("ci:sha256:");
+    let stored = users.rsplit('$').next().unwrap();
+    for secret in SECRETS.into_iter().chain([digest, stored]) {
+        let place = said.find(secret);
+        let around = place.map(|at| said.split_at(at).0.lines().last());
+        assert_eq!(around, None, "{secret}");
+    }
+}
