@@ -21,6 +21,7 @@ use crate::message::fields::Fields;
 use crate::message::forwarded::Client;
 use crate::message::framing;
 use crate::message::head::{RequestHead, Version};
+use crate::message::query;
 use crate::message::target::Target;
 use crate::route::Miss;
 use crate::serve::decide::{Verdict, decide};
@@ -49,6 +50,8 @@ pub struct Question<'a> {
 /// The decision, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
+    /// Method and target, without what is secret in it.
+    pub request: String,
     /// One line per step, in order.
     pub steps: Vec<String>,
     /// What happens in the end.
@@ -87,7 +90,9 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
     let mut changes = actions::header_changes(&decision, &head, &client, &snapshot);
     changes.extend(actions::to_browsers(&decision, &head, &client, &snapshot));
     let (is_served, verdict) = describe_verdict(&decision, &snapshot, &head);
+    let target = query::covered(question.url, &snapshot.secret_parameters);
     Ok(Explanation {
+        request: format!("{} {target}", question.method),
         steps: words
             .into_iter()
             .chain(trace.steps.iter().map(describe))

@@ -48,7 +48,7 @@ pub(super) fn run(explain: &Explain) -> Exit {
             return Exit::Usage;
         }
     };
-    let mut text = format!("{} {}\n", explain.method, explain.url);
+    let mut text = format!("{}\n", explanation.request);
     for step in &explanation.steps {
         text.push_str(&format!("  {step}\n"));
     }
