@@ -159,16 +159,8 @@ impl Registry {
         // Not looked at while it is being read: a further change is seen afterwards.
         let is_new = !self.rereading.is_under_way()
             && state.watched.as_mut().is_some_and(Watched::has_changed);
-        let credentials = match self.recrediting.is_under_way() {
-            true => Vec::new(),
-            false => state.credentials.changed(),
-        };
+        self.look_at_credentials(&mut state);
         drop(state);
-        if !credentials.is_empty() {
-            let registry = Arc::clone(self);
-            self.recrediting
-                .run(move || registry.reread_credentials(&credentials));
-        }
         if is_due || !gone.is_empty() {
             let registry = Arc::clone(self);
             self.saving.run(move || registry.save());

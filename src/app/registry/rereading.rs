@@ -7,11 +7,24 @@ use std::time::Instant;
 use crate::config::model::Config;
 use crate::config::{Reread, reread};
 
-use super::Registry;
+use super::{Registry, State};
 
 impl Registry {
+    /// Looks whether files of credentials have changed, and has another thread read them then.
+    pub(super) fn look_at_credentials(self: &Arc<Self>, state: &mut State) {
+        if self.recrediting.is_under_way() {
+            return;
+        }
+        let changed = state.credentials.changed();
+        if !changed.is_empty() {
+            let registry = Arc::clone(self);
+            self.recrediting
+                .run(move || registry.reread_credentials(&changed));
+        }
+    }
+
     /// Reads files of credentials again, and has those that are good take effect.
-    pub(super) fn reread_credentials(&self, changed: &[PathBuf]) {
+    fn reread_credentials(&self, changed: &[PathBuf]) {
         // What is configured changes in a reload only, and none happens meanwhile.
         let _turn = self.reloads.lock();
         let before = Arc::clone(&self.state.lock().configured);
