@@ -223,32 +223,6 @@ impl Registry {
             Document::of(&state.changes, &self.corridor.fleet().upstreams())
         });
     }
-
-    fn load(&self) -> Result<Loaded, Vec<String>> {
-        let Some(source) = &self.source else {
-            return Err(vec![
-                "this process has no configuration to read again".to_owned(),
-            ]);
-        };
-        // At the start a pipe will do. Waiting for one now, for somebody to write into it, could take for ever.
-        if let Some(file) = &self.file
-            && fs::metadata(file).is_ok_and(|known| !known.is_file())
-        {
-            let name = file.display();
-            return Err(vec![format!(
-                "{name} is not a regular file: it cannot be read again"
-            )]);
-        }
-        let loaded: Loaded = source().map_err(|problems| -> Vec<String> {
-            problems.0.iter().map(ToString::to_string).collect()
-        })?;
-        let untrusted = without_authorities(&loaded.config);
-        if untrusted.is_empty() {
-            Ok(loaded)
-        } else {
-            Err(untrusted)
-        }
-    }
 }
 
 impl Control for Registry {

@@ -14,13 +14,12 @@ mod accept; // connections: keep-alive, pipelining, clients that leave, running 
 mod admit; // limits, the shape of refusals, overload
 mod allow_deny; // addresses, by listener and by route
 mod auth; // who is let in: API keys, bearer tokens, Basic; what backends and logs see of it
+mod auth_basic; // users and passwords; files of credentials that change
+mod auth_secrets; // that keys and passwords show up nowhere
 mod backend_tls; // TLS to backends: all that goes over it
 mod backend_tls_ends; // how it begins, fails and ends
 mod backend_tls_peers; // nginx and openssl at the other end
 mod backend_trust; // which backends are trusted
-mod auth_basic; // users and passwords, files of credentials that change, and that no secret is shown
-mod auth_basic; // users and passwords; files of credentials that change
-mod auth_secrets; // that keys and passwords show up nowhere
 mod balance; // who gets the next request, ejection, no backend
 mod body_limits; // bodies that are too large, refused early or cut at the limit
 mod breaker; // what ejects a backend and lets it in again; how far retries go

@@ -1,11 +1,12 @@
-//! Files of credentials that have changed: what is in them takes effect without a reload.
+//! What is read again: files of credentials that have changed, whose content takes effect without a reload; and the configuration.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::model::Config;
-use crate::config::{Reread, reread};
+use crate::config::{Loaded, Reread, reread};
 
 use super::{Registry, State};
 
@@ -50,5 +51,32 @@ impl Registry {
         state.configured = Arc::new(config);
         state.merge();
         self.apply(state, &[], Instant::now());
+    }
+
+    /// Reads the configuration again, as it was read at the start.
+    pub(super) fn load(&self) -> Result<Loaded, Vec<String>> {
+        let Some(source) = &self.source else {
+            return Err(vec![
+                "this process has no configuration to read again".to_owned(),
+            ]);
+        };
+        // At the start a pipe will do. Waiting for one now, for somebody to write into it, could take for ever.
+        if let Some(file) = &self.file
+            && fs::metadata(file).is_ok_and(|known| !known.is_file())
+        {
+            let name = file.display();
+            return Err(vec![format!(
+                "{name} is not a regular file: it cannot be read again"
+            )]);
+        }
+        let loaded: Loaded = source().map_err(|problems| -> Vec<String> {
+            problems.0.iter().map(ToString::to_string).collect()
+        })?;
+        let untrusted = without_authorities(&loaded.config);
+        if untrusted.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(untrusted)
+        }
     }
 }
