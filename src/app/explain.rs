@@ -67,9 +67,11 @@ pub struct Explanation {
 /// # Errors
 /// When the question is none; says why.
 pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, String> {
+    let target = query::covered(question.url, &config.secret_parameters()).into_owned();
+    let request = format!("{} {target}", question.method);
     let mut head = match head(question)? {
         Ok(head) => head,
-        Err(fault) => return Ok(malformed(&fault)),
+        Err(fault) => return Ok(malformed(request, &fault)),
     };
     let trusted = &config.server.trusted_proxies;
     let mut client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
@@ -90,9 +92,8 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
     let mut changes = actions::header_changes(&decision, &head, &client, &snapshot);
     changes.extend(actions::to_browsers(&decision, &head, &client, &snapshot));
     let (is_served, verdict) = describe_verdict(&decision, &snapshot, &head);
-    let target = query::covered(question.url, &snapshot.secret_parameters);
     Ok(Explanation {
-        request: format!("{} {target}", question.method),
+        request,
         steps: words
             .into_iter()
             .chain(trace.steps.iter().map(describe))
@@ -158,9 +159,10 @@ fn describe_verdict(
 }
 
 /// What a listener makes of a request that it cannot understand.
-fn malformed(fault: &str) -> Explanation {
+fn malformed(request: String, fault: &str) -> Explanation {
     let cause = Cause::BadRequest;
     Explanation {
+        request,
         steps: vec![format!("head: refused, {cause}")],
         verdict: format!("{} {cause}: {fault}", cause.status()),
         is_served: false,

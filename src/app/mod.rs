@@ -5,8 +5,8 @@
 mod authorities;
 mod by_hand;
 mod changes;
-mod doors;
 mod credentials;
+mod doors;
 mod encryption;
 mod errand;
 mod explain;

@@ -3,7 +3,6 @@
 
 mod rereading;
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -20,7 +19,6 @@ use crate::serve::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
 use super::FIRST_LOOKUPS;
-use super::authorities::without_authorities;
 use super::by_hand::overridden;
 use super::changes::Changes;
 use super::credentials::CredentialFiles;

@@ -71,7 +71,13 @@ pub fn reread(config: &Config, changed: &[PathBuf]) -> Reread {
         good: Vec::new(),
         problems: Vec::new(),
     };
-    for path in changed {
+    let routes = config.routes.iter();
+    let auths: Vec<&Arc<Auth>> = routes.filter_map(|route| route.auth.as_ref()).collect();
+    let is_list = |path: &&PathBuf| {
+        let mut lists = auths.iter().flat_map(|auth| auth.lists());
+        lists.any(|list| list == *path)
+    };
+    for path in changed.iter().filter(is_list) {
         let report = Report::default();
         let name = path.display().to_string();
         let place = report.add_source(&name, None);
@@ -82,7 +88,7 @@ pub fn reread(config: &Config, changed: &[PathBuf]) -> Reread {
                 let Some(auth) = &mut route.auth else {
                     continue;
                 };
-                if auth.files().any(|file| file == path) {
+                if auth.lists().any(|file| file == path) {
                     count += renew(Arc::make_mut(auth), path, &written, &report);
                 }
             }

@@ -124,6 +124,9 @@ impl Snapshot {
         Snapshot {
             secret_parameters,
             first_gate,
+    fn of(config: Arc<Config>, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
+        Snapshot {
+            secret_parameters: config.secret_parameters(),
             gates,
             routes: RouteTable::new(&config.routes),
             config,

@@ -235,6 +235,7 @@ mod tests {
         let asking = Asking {
             head: &head,
             client: &client,
+            request_id: "id",
         };
         match guard.look(asking) {
             super::super::Found::Known(identity) => (Ok(identity.name.to_string()), false),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::app::authorities::without_authorities;
 use crate::config::model::Config;
 use crate::config::{Loaded, Reread, reread};
 

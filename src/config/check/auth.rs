@@ -52,7 +52,11 @@ pub(super) fn check_auth(file: &RouteFile, report: &Report) -> Option<Arc<Auth>>
 
 /// Whether there is a way to be let in.
 fn has_scheme(file: &AuthFile) -> bool {
-    file.api_keys.is_some() || file.bearer.is_some() || file.jwt.is_some() || file.forward.is_some() || file.basic.is_some()
+    file.api_keys.is_some()
+        || file.bearer.is_some()
+        || file.jwt.is_some()
+        || file.forward.is_some()
+        || file.basic.is_some()
 }
 
 fn check_realm(written: &Written<String>, report: &Report) -> String {

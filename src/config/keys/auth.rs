@@ -1,5 +1,17 @@
 //! The keys of the tables below `[route.auth]` that have many.
 
+/// Of `[route.auth]`.
+pub(super) const AUTH: &[&str] = &[
+            "realm",
+            "strip_credentials",
+            "user_header",
+            "api_keys",
+            "bearer",
+            "jwt",
+            "forward",
+            "basic",
+        ];
+
 /// `[route.auth.jwt]`.
 pub(super) const JWT: &[&str] = &[
     "jwks",

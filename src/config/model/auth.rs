@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::super::secret::fingerprint;
 use super::password::PasswordHash;
-use super::{ForwardAuth, Jwt};
+use super::{Config, ForwardAuth, Jwt};
 
 /// `[route.auth]`. At least one of the ways to be let in is there; any of them will do.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
@@ -53,14 +53,30 @@ impl Auth {
 
     /// Files whose content is part of this.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let signing = self.jwt.iter().flat_map(|jwt| &jwt.keys.files);
+        self.lists().chain(signing)
+    }
+
+    /// Those of `name:value` lines among them.
+    pub fn lists(&self) -> impl Iterator<Item = &PathBuf> {
         let keys = self.api_keys.as_ref().and_then(|keys| keys.file.as_ref());
         let tokens = self.bearer.as_ref().and_then(|tokens| tokens.file.as_ref());
-        let signing = self.jwt.iter().flat_map(|jwt| &jwt.keys.files);
         let users = self.basic.as_ref().and_then(|users| users.file.as_ref());
         let users = users.map(|file| &file.path);
         let digests = keys.into_iter().chain(tokens);
-        let all = digests.map(|file| &file.path).chain(users);
-        all.chain(signing)
+        digests.map(|file| &file.path).chain(users)
+    }
+}
+
+impl Config {
+    /// Parameters of a query whose values are nobody's business, on whichever route they come.
+    pub fn secret_parameters(&self) -> Vec<String> {
+        let auths = self.routes.iter().filter_map(|route| route.auth.as_ref());
+        let secret = auths.filter_map(|auth| auth.secret_parameter());
+        let mut secret: Vec<String> = secret.map(str::to_owned).collect();
+        secret.sort_unstable();
+        secret.dedup();
+        secret
     }
 }
 
