@@ -116,17 +116,9 @@ impl Snapshot {
     }
 
     fn of(config: Arc<Config>, first_gate: Gate, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
-        let auths = config.routes.iter().filter_map(|route| route.auth.as_ref());
-        let secret = auths.filter_map(|auth| auth.secret_parameter());
-        let mut secret_parameters: Vec<String> = secret.map(str::to_owned).collect();
-        secret_parameters.sort_unstable();
-        secret_parameters.dedup();
-        Snapshot {
-            secret_parameters,
-            first_gate,
-    fn of(config: Arc<Config>, gates: Vec<Gate>, groups: Vec<Group>) -> Snapshot {
         Snapshot {
             secret_parameters: config.secret_parameters(),
+            first_gate,
             gates,
             routes: RouteTable::new(&config.routes),
             config,
