@@ -2,15 +2,15 @@
 
 /// Of `[route.auth]`.
 pub(super) const AUTH: &[&str] = &[
-            "realm",
-            "strip_credentials",
-            "user_header",
-            "api_keys",
-            "bearer",
-            "jwt",
-            "forward",
-            "basic",
-        ];
+    "realm",
+    "strip_credentials",
+    "user_header",
+    "api_keys",
+    "bearer",
+    "jwt",
+    "forward",
+    "basic",
+];
 
 /// `[route.auth.jwt]`.
 pub(super) const JWT: &[&str] = &[
