@@ -14,9 +14,10 @@ TIMEOUT = 10
 THREADS = 2
 
 
-def wrk(path, port, target, connections, seconds, scheme="http"):
-    """Load on one port of 127.0.0.1 for `seconds`; what wrk measured, as `read` gives it."""
-    argv = [path, f"-t{min(THREADS, connections)}", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT}s", "--latency",
+def wrk(path, port, target, connections, seconds, scheme="http", fields=()):
+    """Load on one port of 127.0.0.1 for `seconds`, with these header fields; what wrk measured, as `read` gives it."""
+    more = [word for field in fields for word in ("-H", field)]
+    argv = [path, *more, f"-t{min(THREADS, connections)}", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT}s", "--latency",
             f"{scheme}://127.0.0.1:{port}{target}"]
     try:
         told = subprocess.run(argv, capture_output=True, text=True, check=False, start_new_session=True,

@@ -106,8 +106,9 @@ def say_what_runs(asked, paths, descriptors):
     print("\n".join(lines))
     works = [work for work in WORKS if work.name in asked.work]
     # Under load: start, warm-up, measurement, stop. The others take a few seconds each.
-    each = sum(asked.seconds + WARM_UP + 2 if work.kind in ("load", "handshake") else 6 for work in works)
-    print(f"about {each * asked.rounds * len(paths) / 60:.0f} min; quiet machine, please\n", flush=True)
+    each = sum((asked.seconds + WARM_UP + 2 if work.kind in ("load", "handshake") else 6) * len(work.proxies(list(paths)))
+               for work in works)
+    print(f"about {each * asked.rounds / 60:.0f} min; quiet machine, please\n", flush=True)
     return lines
 
 
@@ -139,11 +140,14 @@ def measure_all(asked, setup, paths, results):
             if work.tls and asked.engine != "reactor":
                 print(f"{work.name}: left out, only the reactor engine speaks TLS\n")
                 continue
+            if not work.proxies(list(paths)):
+                continue
             if work.connections > most_sessions(setup.descriptors) - 100:
                 print(f"{work.name}: the system allows too few open files for {work.connections:,} connections")
             with slow_origin(setup) if work.slow else ExitStack() as late:
                 port = late if work.slow else fast
-                faults += _rounds(work, asked, setup, list(paths), port, wrk_path, results)
+                names = work.proxies(list(paths))
+                faults += _rounds(work, asked, setup, names, port, wrk_path, results)
             print("\n".join(table(work, results[work.name])) + "\n", flush=True)
     return faults
 

@@ -3,6 +3,7 @@
 Measures nothing. The configurations themselves are in templates/.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -14,6 +15,9 @@ from program import Failed, Program, free_port
 
 TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
 PROXIES = ("tollgate", "nginx", "haproxy", "caddy")
+# What a client has to send to get through the gate, and what the gate knows of it: only a hash.
+GATE_HOST, GATE_KEY = "gate.test", "bench-0123456789abcdef0123456789abcdef"
+GATE_FIELDS = (f"Host: {GATE_HOST}", f"X-API-Key: {GATE_KEY}")
 # Debian keeps servers here, and the search path of an ordinary user does not have it.
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -34,6 +38,7 @@ class Size:
     connections: int     # clients at the same time
     workers: int         # of tollgate
     tls: bool = False    # from clients; to the origin there is none
+    gated: bool = False  # of tollgate: there is a route that asks for a key and limits the rate
 
 
 def find(name):
@@ -133,7 +138,17 @@ def _tollgate_values(setup, size):
     if setup.engine == "reactor":
         reactor += ["[server.limits]", f"connections = {size.connections + 500}",
                     f"connections_per_client = {size.connections + 500}", "requests_per_connection = 0"]
-    return {"ENGINE": setup.engine, "WORKERS": size.workers, "REACTOR": "\n".join(reactor)}
+    gate = _gate() if size.gated else ""
+    return {"ENGINE": setup.engine, "WORKERS": size.workers, "REACTOR": "\n".join(reactor), "GATE": gate}
+
+
+def _gate():
+    """Routes: one that asks and never refuses for being too often, and the one that all others take."""
+    key = hashlib.sha256(GATE_KEY.encode()).hexdigest()
+    return "\n".join([
+        "[[route]]", 'name = "gate"', f'match = {{ host = "{GATE_HOST}" }}', 'upstream = "origin"',
+        "[route.auth.api_keys]", f'keys = {{ bench = "sha256:{key}" }}',
+        "[route.rate_limit]", 'by = "client_ip"', 'rate = "1000000/s"', "[[route]]", 'upstream = "origin"'])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from crowd import Crowd
 from load import handshakes, wrk
-from servers import Size, find, most_sessions, proxy
+from servers import GATE_FIELDS, Size, find, most_sessions, proxy
 
 WARM_UP = 1
 # How many connections are in use at the same time while the idle ones are opened and asked again.
@@ -32,6 +32,11 @@ class Work:
     target: str = "/"
     slow: bool = False   # needs the origin that answers late
     tls: bool = False
+    gated: bool = False  # tollgate only: every request shows a key and counts at a rate limit
+
+    def proxies(self, names):
+        """Those of `names` that it is meant for."""
+        return [name for name in names if name == "tollgate" or not self.gated]
 
 
 WORKS = (
@@ -43,6 +48,7 @@ WORKS = (
     Work("slow-origin", "load", "the origin answers after 200 ms, 1,000 kept connections", 1000, 1024, slow=True),
     Work("tls-get", "load", "GET of 23 bytes over TLS, 64 kept connections", 64, 256, tls=True),
     Work("tls-handshake", "handshake", "one GET of 23 bytes on each new TLS connection, 8 at a time, none resumed", 8, 256, tls=True),
+    Work("gate", "load", "GET of 23 bytes, 64 kept connections, with an API key and a rate limit", 64, 256, gated=True),
     Work("burst", "burst", "one GET of 23 bytes on each of 5,000 new connections, all at once", 5000, 256),
     Work("idle", "idle", "8,000 connections that idle after one request, then one more request on each", 8000, 256),
     Work("memory", "memory", "a process that has answered one request and waits", 64, 256),
@@ -51,13 +57,13 @@ WORKS = (
 
 def measure(work, setup, name, origin_port, seconds, wrk_path):
     """One measurement of one freshly started proxy."""
-    size = Size(work.connections, work.workers, work.tls)
+    size = Size(work.connections, work.workers, work.tls, work.gated)
     with proxy(setup, name, origin_port, size) as (program, port):
         if work.kind == "load":
             scheme = "https" if work.tls else "http"
 
             def make(length):
-                return wrk(wrk_path, port, work.target, work.connections, length, scheme)
+                return wrk(wrk_path, port, work.target, work.connections, length, scheme, GATE_FIELDS if work.gated else ())
             found = _load(program, seconds, make)
         elif work.kind == "handshake":
             def make(length):
