@@ -200,17 +200,19 @@ fn a_request_may_come_with_the_end_of_the_handshake(engine: Engine) {
         for length in [0, 70_000] {
             let mut session = secure::session(secure::config(version));
             session.set_buffer_limit(None);
-            let mut socket = connect(&proxy);
+            let socket = connect(&proxy);
             let body = "x".repeat(length);
             let asks =
                 format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}");
             session.writer().write_all(asks.as_bytes()).unwrap();
             session.writer().write_all(secure::GET).unwrap();
-            let mut stream = Stream::new(session, socket.try_clone().unwrap());
-            for _ in 0..2 {
-                assert!(secure::until_fine(&mut stream).starts_with("HTTP/1.1 200"));
+            let mut stream = Stream::new(session, socket);
+            // Both answers may come in one read.
+            let mut got = secure::until_fine(&mut stream);
+            if got.matches("fine").count() < 2 {
+                got += &secure::until_fine(&mut stream);
             }
-            socket.flush().unwrap();
+            assert_eq!(got.matches("HTTP/1.1 200").count(), 2, "{got}");
         }
     }
 }
