@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::check::credentials::{Digests, Hashes};
 use super::file::{CredentialFile, Origin};
+use super::key_files;
 use super::model::{Auth, Config};
 use super::problem::Problem;
 use super::report::{Place, Report};
@@ -73,17 +74,19 @@ pub fn reread(config: &Config, changed: &[PathBuf]) -> Reread {
     };
     let routes = config.routes.iter();
     let auths: Vec<&Arc<Auth>> = routes.filter_map(|route| route.auth.as_ref()).collect();
-    let is_list = |path: &&PathBuf| {
+    let is_list = |path: &PathBuf| {
         let mut lists = auths.iter().flat_map(|auth| auth.lists());
-        lists.any(|list| list == *path)
+        lists.any(|list| list == path)
     };
-    for path in changed.iter().filter(is_list) {
+    for path in changed {
         let report = Report::default();
         let name = path.display().to_string();
         let place = report.add_source(&name, None);
         let mut fresh = reread.config.clone();
-        let mut count = 0;
-        if let Some(written) = read(path, &name, place, &report) {
+        let mut count = key_files::renew(&mut fresh, path, place, &report);
+        if is_list(path)
+            && let Some(written) = read(path, &name, place, &report)
+        {
             for route in &mut fresh.routes {
                 let Some(auth) = &mut route.auth else {
                     continue;

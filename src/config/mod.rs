@@ -17,6 +17,7 @@ mod env_form;
 mod file;
 mod interpolate;
 mod json_form;
+mod key_files;
 mod keys;
 mod reader;
 mod report;

@@ -49,7 +49,7 @@ pub use discovery::{Discovery, Resolve, WatchedFile};
 pub use forward_auth::ForwardAuth;
 pub use health::{Health, HealthKind, HealthPath};
 pub use https::RedirectHttps;
-pub use jwt::{ClaimHeader, ClaimValue, Expiry, Jwt, JwtKeys, RequiredClaim};
+pub use jwt::{ClaimHeader, ClaimValue, Expiry, Jwt, JwtKeys, KeyFormat, RequiredClaim};
 pub use key::{Key, hash};
 pub use limit::{Concurrency, Limits, RateKey, RateLimit};
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::fs;
 
 use crate::support::program::skip_without;
-use crate::support::tokens::{Issuer, OPENSSL, from_now, hs256, unsigned};
-use crate::support::{Backend, Client, Engine, Proxy, Response, on_each_engine};
+use crate::support::tokens::{
+    HEADER, Issuer, OPENSSL, SECRET, ask, bearer, claims, from_now, hs256, jwt, unsigned,
+};
+use crate::support::{Backend, Engine, Proxy, on_each_engine};
 
 on_each_engine!(
     tokens_of_openssl_let_in,
@@ -12,37 +14,13 @@ on_each_engine!(
     the_text_of_a_public_key_is_no_secret,
     a_good_token_may_not_be_enough,
     backends_are_told_what_the_token_says_and_nothing_else,
-    keys_that_are_gone_open_nothing,
-    a_key_file_that_cannot_be_read_changes_nothing,
     tokens_come_in_cookies_and_beside_opaque_ones,
 );
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const HEADER: &str = r#"{"alg":"HS256"}"#;
-
-/// The route `web` with this `jwt`.
-fn jwt(lines: &str) -> String {
-    format!("[[route]]\nname = \"web\"\nupstream = \"web\"\n[route.auth.jwt]\n{lines}\n")
-}
 
 fn with_secret(lines: &str) -> String {
     jwt(&format!(
         "secret = \"{SECRET}\"\naudience = \"api\"\n{lines}"
     ))
-}
-
-/// Claims that are good for an hour.
-fn claims(more: &str) -> String {
-    let expires = from_now(3600);
-    format!(r#"{{"sub":"ann","aud":"api","exp":{expires}{more}}}"#)
-}
-
-fn ask(client: &mut Client, fields: &str) -> Response {
-    client.ask(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
-}
-
-fn bearer(client: &mut Client, token: &str) -> Response {
-    ask(client, &format!("Authorization: Bearer {token}\r\n"))
 }
 
 fn tokens_of_openssl_let_in(engine: Engine) {
@@ -237,64 +215,6 @@ fn backends_are_told_what_the_token_says_and_nothing_else(engine: Engine) {
             "{more}"
         );
         assert_eq!(all("x-who"), ["ann/t1"], "{more}");
-    }
-}
-
-/// A set of this secret, called so.
-fn jwks(name: &str, secret: &str) -> String {
-    use base64::Engine;
-    let key = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret);
-    format!(r#"{{"keys":[{{"kty":"oct","kid":"{name}","k":"{key}"}}]}}"#)
-}
-
-fn keys_that_are_gone_open_nothing(engine: Engine) {
-    let issuer = Issuer::new();
-    let path = issuer.write("jwks.json", &jwks("old", SECRET));
-    let backend = Backend::fixed("in");
-    let setup =
-        Proxy::to(engine, [&backend]).more(&jwt(&format!("jwks = \"{path}\"\naudience = \"api\"")));
-    let proxy = setup.start();
-    let mut client = proxy.client();
-    let old = hs256(SECRET, r#"{"alg":"HS256","kid":"old"}"#, &claims(""));
-    let nameless = hs256(SECRET, HEADER, &claims(""));
-    let other = "fedcba9876543210fedcba9876543210";
-    let new = hs256(other, r#"{"alg":"HS256","kid":"new"}"#, &claims(""));
-    let mut status = |token: &str| bearer(&mut client, token).status;
-    assert_eq!(
-        [status(&old), status(&nameless), status(&new)],
-        [200, 200, 401]
-    );
-    issuer.write("jwks.json", &jwks("new", other));
-    proxy.reload(&setup).unwrap();
-    assert_eq!(
-        [status(&old), status(&nameless), status(&new)],
-        [401, 401, 200]
-    );
-    let odd = hs256(
-        other,
-        r#"{"alg":"HS256","kid":"../../../dev/null"}"#,
-        &claims(""),
-    );
-    assert_eq!(status(&odd), 401);
-}
-
-fn a_key_file_that_cannot_be_read_changes_nothing(engine: Engine) {
-    let issuer = Issuer::new();
-    let path = issuer.write("jwks.json", &jwks("old", SECRET));
-    let backend = Backend::fixed("in");
-    let setup =
-        Proxy::to(engine, [&backend]).more(&jwt(&format!("jwks = \"{path}\"\naudience = \"api\"")));
-    let proxy = setup.start();
-    let mut client = proxy.client();
-    let token = hs256(SECRET, HEADER, &claims(""));
-    for bad in ["", "{}", "{\"keys\":[]}", &jwks("short", "0123456789")] {
-        issuer.write("jwks.json", bad);
-        let problems = proxy.reload(&setup).unwrap_err();
-        assert!(
-            problems.iter().any(|line| line.contains("jwks.json")),
-            "{problems:?}"
-        );
-        assert_eq!(bearer(&mut client, &token).status, 200);
     }
 }
 

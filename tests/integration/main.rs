@@ -31,6 +31,7 @@ mod forward; // what a backend is sent; retries; timeouts
 mod forward_auth; // another server that says who may pass
 mod hedge; // second attempts while the first is waited for
 mod jwt; // signed tokens: good, forged and stale ones
+mod jwt_keys; // keys that come and go
 mod maintenance; // routes that are closed to all but some
 mod mirror; // copies that nobody waits for
 mod own_answers; // redirects and fixed answers

@@ -1,6 +1,5 @@
 //! `jwt` of `[route.auth]`: which tokens are good, and what of them backends see.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{given, headers};
@@ -89,9 +88,9 @@ fn check_algorithms(written: &Written<Vec<At<String>>>, report: &Report) -> Vec<
 }
 
 fn check_keys(file: &KeysFile, algorithms: &[Algorithm], report: &Report) -> Option<JwtKeys> {
-    let mut set = file.set.clone();
-    set.keys.retain(|key| algorithms.contains(&key.algorithm()));
-    if set.keys.is_empty() {
+    let (files, set) = (file.files.clone(), file.set.clone());
+    let keys = JwtKeys::new(files, file.format, algorithms, set, file.fingerprint);
+    if keys.set.keys.is_empty() {
         let mut there: Vec<&str> = file
             .set
             .keys
@@ -108,11 +107,7 @@ fn check_keys(file: &KeysFile, algorithms: &[Algorithm], report: &Report) -> Opt
         report.problem_unseen(file.place, message, hint);
         return None;
     }
-    Some(JwtKeys::new(
-        file.files.clone(),
-        Arc::new(set),
-        file.fingerprint,
-    ))
+    Some(keys)
 }
 
 fn texts(written: &Written<Vec<At<String>>>, key: &str, report: &Report) -> Vec<String> {

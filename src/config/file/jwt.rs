@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Written;
-use crate::config::model::ClaimValue;
+use crate::config::model::{ClaimValue, KeyFormat};
 use crate::config::report::{At, Place};
 use crate::jose::KeySet;
 
@@ -30,6 +30,7 @@ pub(crate) struct JwtFile {
 pub(crate) struct KeysFile {
     pub(crate) place: Place,
     pub(crate) files: Vec<PathBuf>,
+    pub(crate) format: KeyFormat,
     pub(crate) set: KeySet,
     /// Of what they were made: something that is another one for other keys.
     pub(crate) fingerprint: u64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::jose::{Algorithm, Key, KeySet};
+use crate::jose::{Algorithm, KeySet};
 
 /// Signed tokens (JWT) that are accepted.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
@@ -40,27 +40,32 @@ pub struct JwtKeys {
     /// Those that may be used: for the algorithms that are wanted; never empty.
     #[serde(skip)]
     pub set: Arc<KeySet>,
-    algorithms: Vec<Algorithm>,
+    /// What the files hold.
+    pub format: KeyFormat,
+    /// The algorithms that are wanted.
+    pub wanted: Vec<Algorithm>,
+    /// Another one for other keys.
     #[serde(rename = "hidden")]
-    fingerprint: u64,
+    pub fingerprint: u64,
 }
 
-impl JwtKeys {
-    /// Keys of these files; `fingerprint` is another one for other keys.
-    pub fn new(files: Vec<PathBuf>, set: Arc<KeySet>, fingerprint: u64) -> JwtKeys {
-        JwtKeys {
-            files,
-            algorithms: set.keys.iter().map(Key::algorithm).collect(),
-            set,
-            fingerprint,
-        }
-    }
+/// What files of keys hold.
+#[derive(Debug, Serialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyFormat {
+    /// A set of keys (RFC 7517).
+    #[default]
+    Jwks,
+    /// Public keys in PEM form.
+    Pem,
+    /// A secret for HS256, which may also be in the configuration itself.
+    Secret,
 }
 
 impl PartialEq for JwtKeys {
     fn eq(&self, other: &JwtKeys) -> bool {
-        (&self.files, &self.algorithms, self.fingerprint)
-            == (&other.files, &other.algorithms, other.fingerprint)
+        (&self.files, self.format, &self.wanted, self.fingerprint)
+            == (&other.files, other.format, &other.wanted, other.fingerprint)
     }
 }
 

@@ -1,18 +1,16 @@
 //! `jwt` and `forward` of `[route.auth]` in the TOML form, and the files of keys that are named there.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::file::{ForwardAuthFile, JwtFile, KeysFile};
-use crate::config::model::ClaimValue;
-use crate::config::read_regular;
+use crate::config::key_files::{self, Found};
+use crate::config::model::{ClaimValue, KeyFormat};
 use crate::config::reader::{Item, Table};
-use crate::config::report::{At, Place, Report};
+use crate::config::report::{At, Place};
 use crate::config::secret::fingerprint;
 use crate::config::secret_source;
-use crate::jose::{Key, KeySet, parse_jwks, parse_pem};
+use crate::jose::{Key, KeySet};
 
-/// A larger file is none of keys.
-const LARGEST: u64 = 1024 * 1024;
 /// The ways to say where the keys are.
 const SOURCES: [&str; 4] = ["jwks", "key", "secret", "secret_file"];
 
@@ -104,11 +102,11 @@ fn keys(table: &Table<'_>) -> Option<KeysFile> {
     match source {
         "jwks" => {
             let name = table.string("jwks")?;
-            files(table, place, source, &[name], parse_jwks)
+            files(table, place, KeyFormat::Jwks, source, &[name])
         }
         "key" => {
             let names = table.strings("key")?.value;
-            files(table, place, source, &names, parse_pem)
+            files(table, place, KeyFormat::Pem, source, &names)
         }
         _ => secret(table, source, place),
     }
@@ -118,53 +116,26 @@ fn keys(table: &Table<'_>) -> Option<KeysFile> {
 fn files(
     table: &Table<'_>,
     place: Place,
+    format: KeyFormat,
     source: &str,
     names: &[At<String>],
-    parse: impl Fn(&[u8]) -> Result<KeySet, String>,
 ) -> Option<KeysFile> {
     let report = table.document.report;
     if names.is_empty() {
         report.problem_hint(place, format!("`{source}` is empty"), "name a file");
         return None;
     }
-    let (mut set, mut all, mut files) = (KeySet::default(), String::new(), Vec::new());
-    for name in names {
-        let path = table.document.directory.join(&name.value);
-        let text = text(&path, source, name, report)?;
-        let found = parse(text.as_bytes()).map_err(|why| {
-            let message = format!("`{source}` \"{}\" {why}", name.value);
-            let hint =
-                "keys for RS256 (2048 to 8192 bits), ES256, EdDSA (Ed25519) and HS256 can be used";
-            report.problem_hint(name.place, message, hint);
-        });
-        let found = found.ok()?;
-        for why in found.ignored {
-            let message = format!(
-                "`{source}` \"{}\" has a key that is not used, {why}",
-                name.value
-            );
-            let hint = "tokens that are signed with it are refused";
-            report.warning(name.place, message, hint);
-        }
-        set.keys.extend(found.keys);
-        all.push_str(&text);
-        files.push(path);
-    }
+    let directory = table.document.directory;
+    let files = names.iter().map(|name| directory.join(&name.value));
+    let files: Vec<PathBuf> = files.collect();
+    let Found { set, fingerprint } = key_files::read(format, &files, names, source, report)?;
     Some(KeysFile {
         place,
         files,
+        format,
         set,
-        fingerprint: fingerprint(&all),
+        fingerprint,
     })
-}
-
-fn text(path: &Path, source: &str, name: &At<String>, report: &Report) -> Option<String> {
-    let text = read_regular(path, LARGEST).map_err(|why| {
-        let message = format!("`{source}` \"{}\" {why}", name.value);
-        let hint = "a relative path starts at the directory of this file";
-        report.problem_hint(name.place, message, hint);
-    });
-    text.ok()
 }
 
 fn secret(table: &Table<'_>, source: &str, place: Place) -> Option<KeysFile> {
@@ -191,10 +162,8 @@ fn secret(table: &Table<'_>, source: &str, place: Place) -> Option<KeysFile> {
     Some(KeysFile {
         place,
         files,
-        set: KeySet {
-            keys: vec![key.ok()?],
-            ignored: Vec::new(),
-        },
+        format: KeyFormat::Secret,
+        set: KeySet::from(key.ok()?),
         fingerprint: fingerprint(text),
     })
 }

@@ -12,9 +12,15 @@ use ring::hmac;
 use tempfile::TempDir;
 
 use super::program::Program;
+use super::{Client, Response};
 
 /// The other implementation.
 pub const OPENSSL: Program = Program::new("openssl", "openssl");
+
+/// A secret for HS256.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// The header of a token under it.
+pub const HEADER: &str = r#"{"alg":"HS256"}"#;
 
 /// Some keys, each in a file.
 pub struct Issuer {
@@ -104,6 +110,27 @@ pub fn unsigned(header: &str, claims: &str) -> String {
 pub fn from_now(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(now.as_secs()).unwrap() + seconds
+}
+
+/// The route `web` with this `jwt`.
+pub fn jwt(lines: &str) -> String {
+    format!("[[route]]\nname = \"web\"\nupstream = \"web\"\n[route.auth.jwt]\n{lines}\n")
+}
+
+/// Claims that are good for an hour.
+pub fn claims(more: &str) -> String {
+    let expires = from_now(3600);
+    format!(r#"{{"sub":"ann","aud":"api","exp":{expires}{more}}}"#)
+}
+
+/// A GET with these fields.
+pub fn ask(client: &mut Client, fields: &str) -> Response {
+    client.ask(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+}
+
+/// A GET with this token.
+pub fn bearer(client: &mut Client, token: &str) -> Response {
+    ask(client, &format!("Authorization: Bearer {token}\r\n"))
 }
 
 fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {

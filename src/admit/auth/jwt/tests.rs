@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::model::{ClaimHeader, ClaimValue, Expiry, JwtKeys, RequiredClaim};
+use crate::config::model::{ClaimHeader, ClaimValue, Expiry, JwtKeys, KeyFormat, RequiredClaim};
+use crate::jose::json;
 use crate::jose::signer::Signer;
-use crate::jose::{KeySet, json};
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
 
 const NOW: u64 = 1_700_000_000;
 
 fn settings(signer: &Signer) -> Jwt {
-    let set = Arc::new(KeySet {
-        keys: vec![signer.key()],
-        ignored: Vec::new(),
-    });
     Jwt {
-        keys: JwtKeys::new(Vec::new(), set, 0),
+        keys: JwtKeys::new(
+            Vec::new(),
+            KeyFormat::Secret,
+            &Algorithm::ALL,
+            signer.key().into(),
+            0,
+        ),
         issuers: vec!["https://id.example".into()],
         audiences: Some(vec!["api".into(), "web".into()]),
         leeway: Duration::from_secs(60),
