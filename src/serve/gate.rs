@@ -3,9 +3,9 @@
 //! 1. who may come at all: addresses, header and query rules (403); see [`super::access`]
 //! 2. what browsers ask beforehand (CORS preflight), which carries no credentials
 //! 3. how many at the same time (503, and 429 for one client)
-//! 4. how often, by address, header or route (429): before credentials are looked at, so that nobody can try many
+//! 4. how often, by address (429): before credentials are looked at, so that nobody can try many
 //! 5. who it is (401)
-//! 6. how often, by who it is (429)
+//! 6. how often, by who it is, header or route (429): who has no credentials uses up nothing that others share
 //!
 //! A check of 5 that takes long is made later, by [`judge`]; then 6 comes after it. The checks themselves are in
 //! [`crate::admit`].
@@ -175,8 +175,12 @@ pub(super) fn judge<T: Trace>(
 
 /// What is asked before anybody knows who it is.
 fn anybody<T: Trace>(gate: &Gate, visit: &mut Visit<'_, T>) -> Result<(), Verdict> {
+    let stage = match gate.guard {
+        Some(_) => Stage::Anybody,
+        None => Stage::Both,
+    };
     join_crowd(&gate.crowd, visit)
-        .and_then(|()| ask_rates(&gate.rates, Stage::Anybody, None, visit))
+        .and_then(|()| ask_rates(&gate.rates, stage, None, visit))
         .map_err(Verdict::Refuse)
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::authority::Authority;
 use crate::support::conn::serve_pattern;
@@ -29,6 +30,8 @@ on_reactor!(
     a_stall_is_answered_by_another_backend,
 );
 
+/// A connection that was idle for less is used again, whatever the request.
+const RELIED_UPON: Duration = Duration::from_secs(3);
 const SIZES: [u64; 4] = [0, 1, 16_384, 3_000_000];
 
 /// A backend with a certificate for its address, by an authority that has to be trusted.
@@ -48,6 +51,7 @@ fn bodies_of_all_sizes_go_both_ways_over_one_connection(engine: Engine) {
             .web(&authority.trust())
             .start();
         let mut client = proxy.client();
+        let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
         for _ in 0..3 {
             let down = client.get("/down");
             assert_eq!((down.status, down.body.len() as u64), (200, size));
@@ -72,9 +76,13 @@ fn bodies_of_all_sizes_go_both_ways_over_one_connection(engine: Engine) {
                     assert!(client.upload(size).join().unwrap());
                 }
                 assert_eq!(client.read().text(), format!("{size} true"));
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
             }
         }
-        assert_eq!((secured.full(), secured.resumed()), (1, 0), "{size}");
+        assert_eq!(secured.full(), 1, "{size}");
+        // Nobody relies on a connection that was idle for long, as it may be on a machine that has much to do.
+        assert!(secured.resumed() == 0 || longest >= RELIED_UPON, "{size}");
         assert_eq!(secured.names(), [None], "an address is not asked for");
         assert_eq!(proxy.upstream()["backends"][0]["url"], backend.url());
         eventually("its connection is kept", || {

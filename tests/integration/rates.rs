@@ -14,6 +14,8 @@ on_each_engine!(
     what_is_not_served_does_not_count,
     a_limit_for_everything_comes_before_routes,
     limits_count_by_header_and_by_route,
+    limits_count_by_who_it_is,
+    strangers_use_up_nothing_that_others_share,
     a_dry_run_only_counts,
     a_reload_keeps_what_was_counted,
     who_the_client_is_trusted_proxies_say,
@@ -118,6 +120,40 @@ fn limits_count_by_header_and_by_route(engine: Engine) {
     // What a tenant's own limit refuses is not taken from the others.
     assert_eq!([ask(nobody), ask(nobody), ask(nobody)], [200, 200, 429]);
     assert_eq!([ask(bob), ask(bob)], [200, 429]);
+}
+
+const KEYS: &str = "[route.auth.api_keys]\nkeys = { ann = \"ann-0123456789abcdef\", bob = \"bob-0123456789abcdef\" }\n";
+
+/// Asks with this key.
+fn ask_as(proxy: &Proxy, key: &str) -> u16 {
+    let fields = format!("GET / HTTP/1.1\r\nHost: test\r\nX-API-Key: {key}\r\n\r\n");
+    proxy.client().ask(fields).status
+}
+
+fn limits_count_by_who_it_is(engine: Engine) {
+    let backend = Backend::fixed("fine");
+    let limits = format!("rate_limit = {{ by = \"api_key\", rate = \"2/h\", burst = 2 }}\n{KEYS}");
+    let proxy = limited(engine, &backend, &limits).start();
+    let ask = |key| ask_as(&proxy, key);
+    let (ann, bob) = ("ann-0123456789abcdef", "bob-0123456789abcdef");
+    assert_eq!([ask(ann), ask(ann), ask(ann)], [200, 200, 429]);
+    assert_eq!([ask("else"), ask(bob), ask(bob)], [401, 200, 200]);
+    assert_eq!([ask("else"), ask(bob), ask(ann)], [401, 429, 429]);
+    assert_eq!(backend.count(), 4);
+}
+
+fn strangers_use_up_nothing_that_others_share(engine: Engine) {
+    let backend = Backend::fixed("fine");
+    let limits = format!(
+        "rate_limits = [{{ rate = \"4/h\", burst = 4 }}, {{ by = \"route\", rate = \"1/h\" }}]\n{KEYS}"
+    );
+    let proxy = limited(engine, &backend, &limits).start();
+    let ask = |key| ask_as(&proxy, key);
+    let ann = "ann-0123456789abcdef";
+    // The limit by address counts them, so that nobody can try many keys; the one for all does not.
+    assert_eq!([ask("one"), ask("two"), ask(ann)], [401, 401, 200]);
+    assert_eq!([ask(ann), ask("three")], [429, 429]);
+    assert_eq!(backend.count(), 1);
 }
 
 /// The limits, as the status page shows them.

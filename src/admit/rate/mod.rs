@@ -30,10 +30,12 @@ pub struct Rates {
 /// Limits that are asked together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Those that need no name: before credentials are looked at.
+    /// Those by address: before credentials are looked at, so that nobody can try many.
     Anybody,
-    /// Those that count by who it is.
+    /// All others: once credentials were found good, so that those who have none cannot use up what others share.
     Named,
+    /// All of them together, where nobody is asked who it is.
+    Both,
 }
 
 /// Who asks, as far as limits tell requests apart.
@@ -93,7 +95,8 @@ impl Rates {
         standings: &mut Standings,
         mut tell: impl FnMut(&Limit, &Result<Standing, TooMany>),
     ) -> Result<(), TooMany> {
-        let limits = || self.limits.iter().filter(|limit| limit.stage() == stage);
+        let is_asked = |limit: &&Arc<Limit>| stage == Stage::Both || limit.stage() == stage;
+        let limits = || self.limits.iter().filter(is_asked);
         if purpose == Purpose::Count && limits().nth(1).is_some() {
             // What one of them refuses is not to count at the others.
             let mut strict = limits().filter(|limit| !limit.settings.dry_run);
@@ -137,8 +140,8 @@ fn pass_one(
 /// When a limit is asked.
 fn stage_of(by: &RateKey) -> Stage {
     match by {
-        RateKey::ClientIp | RateKey::Header(_) | RateKey::Route => Stage::Anybody,
-        RateKey::ApiKey => Stage::Named,
+        RateKey::ClientIp => Stage::Anybody,
+        RateKey::Header(_) | RateKey::Route | RateKey::ApiKey => Stage::Named,
     }
 }
 

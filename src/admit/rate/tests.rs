@@ -77,7 +77,7 @@ impl Rig {
     fn asks(&self, ip: IpAddr, now: Instant) -> Result<Standings, TooMany> {
         let (head, identity) = (&self.head, None);
         self.at(
-            Stage::Anybody,
+            Stage::Both,
             Asker { ip, head, identity },
             now,
             Purpose::Count,
@@ -220,9 +220,9 @@ fn who_counts_as_one() {
             rig.at(stage, Asker { ip, head, identity }, rig.now, Purpose::Count)
                 .is_ok()
         };
-        assert_eq!(asks(&by_header, Stage::Anybody, None), passes, "{value:?}");
-        // Before it is known who it is, that limit is not asked.
-        assert!(asks(&by_name, Stage::Anybody, value));
+        // Before it is known who it is, limits that others share are not asked.
+        assert!(asks(&by_header, Stage::Anybody, None) && asks(&by_name, Stage::Anybody, value));
+        assert_eq!(asks(&by_header, Stage::Named, None), passes, "{value:?}");
         assert_eq!(asks(&by_name, Stage::Named, value), passes, "{value:?}");
     }
 }
