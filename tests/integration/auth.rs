@@ -151,7 +151,8 @@ fn credentials_go_on_where_that_is_wanted(engine: Engine) {
 
 fn nobody_says_who_he_is(engine: Engine) {
     let backend = Backend::fixed("in");
-    let text = both() + "[route.headers.request]\nset = { X-Who = \"{user} of {route}\" }\n";
+    let open = "[[route]]\nmatch = { path = \"/open\" }\nupstream = \"web\"\n";
+    let text = both() + "[route.headers.request]\nset = { X-Who = \"{user} of {route}\" }\n" + open;
     let proxy = Proxy::to(engine, [&backend]).more(&text).start();
     let fields = format!("X-Key: {ALICE}\r\nX-User: root\r\nx_user: root\r\nX-USER: root\r\n");
     assert_eq!(ask(&mut proxy.client(), "/", &fields).status, 200);
@@ -170,6 +171,14 @@ fn nobody_says_who_he_is(engine: Engine) {
         received[0].head.get("x-who").as_deref(),
         Some("alice of web")
     );
+    // Neither where nobody is asked who he is: the backend is the same.
+    let fields = "X-User: root\r\nx_user: root\r\nX-Who: root of web\r\nX-Other: kept\r\n";
+    assert_eq!(ask(&mut proxy.client(), "/open", fields).status, 200);
+    let seen = backend.seen().pop().unwrap();
+    for name in ["x-user", "x_user", "x-who"] {
+        assert_eq!(seen.head.get(name), None, "{name}");
+    }
+    assert_eq!(seen.head.get("x-other").as_deref(), Some("kept"));
 }
 
 fn own_answers_are_guarded(engine: Engine) {

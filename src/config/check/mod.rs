@@ -16,6 +16,7 @@ mod engine;
 mod forward_auth;
 mod headers;
 mod https;
+mod identity;
 mod jwt;
 mod key;
 mod limits;
@@ -53,7 +54,8 @@ pub(crate) fn check(file: &ConfigFile, report: &Report) -> Config {
         .as_ref()
         .map(|admin| admin::check_admin(admin, &file.server, &server, report));
     let upstreams = upstream::check_upstreams(file, &server, report);
-    let routes = route::check_routes(file, &server, &upstreams, report);
+    let mut routes = route::check_routes(file, &server, &upstreams, report);
+    identity::protect(&mut routes);
     Config {
         origin: file.origin.clone(),
         admin,
