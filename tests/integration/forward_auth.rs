@@ -90,7 +90,7 @@ fn the_other_server_is_told_about_the_request(engine: Engine) {
         .more(&routes(&auth.url(), lines))
         .start();
     let answer = proxy.client().ask(
-        "POST /a%20b?x=1&y HTTP/1.1\r\nHost: h.test\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Uri: /other\r\n\
+        "POST /open/../%61%20b?x=1&y HTTP/1.1\r\nHost: h.test\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Uri: /other\r\n\
          X-Forwarded-Method: GET\r\nX-Forwarded-Host: other\r\nX-Request-ID: forged\r\nX-Real-IP: 198.51.100.7\r\n\
          Authorization: Basic eDp5\r\nCookie: a=b\r\nX-Shown: 1\r\nX-Shown: 2\r\nX-Hidden: 3\r\nContent-Length: 4\r\n\r\nbody",
     );

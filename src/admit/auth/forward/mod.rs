@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::config::model::ForwardAuth;
 use crate::error::Cause;
+use crate::message::path::Path;
 
 use super::super::Refusal;
 use super::{Asking, Denied, Effort, Fault, Identity, LONGEST_NAME, Look, Relayed, Scheme};
@@ -78,7 +79,9 @@ impl Forward {
     /// What the server is told: about the request, and what the configuration says that it may see.
     fn fields(&self, asking: Asking<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Denied> {
         let Asking { head, client, .. } = asking;
-        let uri = [head.target.path(), head.target.query()].concat();
+        // The path that routes are compared with and backends get: who is asked must not judge another one.
+        let path = Path::new(head.target.path());
+        let uri = [path.normal(), head.target.query()].concat();
         let known = [
             ("x-forwarded-method", head.method.as_str()),
             ("x-forwarded-proto", client.scheme(&head.fields)),
@@ -114,11 +117,14 @@ impl Forward {
                 .ok_or_else(|| self.unavailable("its answer has a field that is not ASCII text"))?;
             Ok((!values.is_empty()).then(|| values.join(", ")))
         };
-        let mut user = match &self.settings.user_header {
+        let user = match &self.settings.user_header {
             Some(name) => all(name)?.unwrap_or_default(),
             None => String::new(),
         };
-        user.truncate(LONGEST_NAME);
+        if user.len() > LONGEST_NAME {
+            // A part of it could be somebody else.
+            return Err(self.unavailable("the name of the user in its answer is too long"));
+        }
         let mut identity = Identity::new(NAME, user.into());
         for name in &self.settings.response_headers {
             if let Some(value) = all(name)? {
@@ -140,7 +146,8 @@ impl Forward {
             log::warn!(
                 "http://{}{} does not say who may pass, so nobody gets in: {why} ({count} since the last such line)",
                 settings.authority(),
-                settings.target
+                // What is in the query may be a secret.
+                settings.target.split('?').next().unwrap_or_default()
             );
         }
         Denied::Refusal(Refusal::new(Cause::AuthUnavailable))
