@@ -105,6 +105,11 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// How many [`Path::readings`] there are: up to 127.
+    pub fn ways(&self) -> usize {
+        self.doubts.ways()
+    }
+
     /// What else programs may take it for, in the form for comparing: one for each way to read it. Most paths have none.
     pub fn readings(&self) -> impl Iterator<Item = Result<String, Fault>> {
         self.doubts

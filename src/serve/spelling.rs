@@ -12,6 +12,12 @@ use crate::route::{Found, Request, RouteTable};
 use super::access::Access;
 use super::trace::{Step, Trace};
 
+/// So many readings of a path are looked at, however long it is.
+const FEW: usize = 7;
+/// Most bytes that are read for all readings together, with the query, should routes ask for that: a fraction of a millisecond. The
+/// thread that does it serves others too.
+const MOST_READ: usize = 32 * 1024;
+
 /// Which rule of spelling a path breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Misspelt {
@@ -41,7 +47,8 @@ pub(super) fn check(
     if path.is_plain() {
         return Ok(());
     }
-    let result = judge(path, spelling, |reading| {
+    let length = request.head().target.as_str().len();
+    let result = judge(path, spelling, length, |reading| {
         routes.leads_to(found.index, request, reading)
     });
     end(path, spelling, result, trace)
@@ -88,6 +95,7 @@ fn end(
 fn judge(
     path: &Path<'_>,
     spelling: Spelling,
+    length: usize,
     leads_here: impl Fn(&str) -> bool,
 ) -> Result<(), Misspelt> {
     if spelling == Spelling::AsSent {
@@ -100,6 +108,9 @@ fn judge(
         && let Some(fault) = path.strict_fault()
     {
         return Err(Misspelt::Strict(fault));
+    }
+    if path.ways() > FEW && path.ways() * length > MOST_READ {
+        return Err(Misspelt::Fault(Fault::Readings));
     }
     for reading in path.readings() {
         let reading = reading.map_err(Misspelt::Fault)?;
@@ -115,6 +126,40 @@ impl std::fmt::Display for Misspelt {
         match self {
             Misspelt::Fault(fault) => fault.fmt(f),
             Misspelt::Strict(fault) => fault.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn no_path_takes_longer_to_judge_than_it_may() {
+        let read = |begin: &str, length: usize| {
+            let target = format!("{begin}{}", "x".repeat(length));
+            let bytes = Cell::new(0);
+            let result = judge(
+                &Path::new(&target),
+                Spelling::Normal,
+                target.len(),
+                |reading| {
+                    bytes.set(bytes.get() + reading.len());
+                    true
+                },
+            );
+            (result, bytes.get())
+        };
+        let doubtful = "/a%2Fb%5Cc;d%3Fe%252Ff//g%20/";
+        let (result, bytes) = read(doubtful, 100);
+        assert!(result == Ok(()) && bytes > 1000, "{result:?} {bytes}");
+        let (result, bytes) = read(doubtful, 8000);
+        assert_eq!((result, bytes), (Err(Misspelt::Fault(Fault::Readings)), 0));
+        // What applications send is taken at any length.
+        for begin in ["/a%2Fb", "/a%20/b;c", "/get/http://h/%20a;b/"] {
+            assert_eq!(read(begin, 8000).0, Ok(()), "{begin}");
         }
     }
 }

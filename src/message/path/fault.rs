@@ -19,6 +19,8 @@ pub enum Fault {
     Dots,
     /// On another reading it belongs to another route, or to none.
     OtherRoute,
+    /// There are more readings than can be looked at in the time that one request may take.
+    Readings,
 }
 
 /// What makes a path one that is not written in the only way.
@@ -48,6 +50,9 @@ impl fmt::Display for Fault {
             Fault::OtherRoute => {
                 "a part (%2F, %5C, \";\", %3F, %23, %25XX, //, %20) that makes it one of another route, or of none, when it is \
                  read in another way"
+            }
+            Fault::Readings => {
+                "too many kinds of parts that can be read in two ways (%2F, %5C, \";\", %3F, %23, %25XX, //, %20) for its length"
             }
         })
     }

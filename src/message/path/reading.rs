@@ -66,6 +66,11 @@ impl Doubts {
         self.has(TWICE)
     }
 
+    /// How many ways to read it that makes.
+    pub(super) fn ways(self) -> usize {
+        (1 << self.0.count_ones()) - 1
+    }
+
     /// Every choice of some of them.
     pub(super) fn subsets(self) -> impl Iterator<Item = Doubts> {
         (1..=self.0)
