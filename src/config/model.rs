@@ -117,7 +117,7 @@ pub struct Server {
     pub state_file: Option<PathBuf>,
     /// Whether a change of the configuration file is a reason to reload. Default false.
     pub watch_config: bool,
-    /// Peers whose X-Forwarded-* and X-Request-ID are believed. Default none.
+    /// Peers whose X-Forwarded-*, Forwarded and X-Request-ID are believed. Default none.
     pub trusted_proxies: Vec<IpNet>,
     /// Health endpoints answered on the traffic port, also with no backend up. Default none.
     pub health_paths: Vec<HealthPath>,

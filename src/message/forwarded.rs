@@ -2,6 +2,8 @@
 //!
 //! One rule for all: what a peer claims is believed only if the peer is trusted. Nothing here is I/O.
 
+mod list;
+
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
@@ -11,6 +13,7 @@ use ipnet::IpNet;
 
 use super::fields::Fields;
 use super::head::{RequestHead, Version};
+use list::Element;
 
 /// The name that this proxy has in `Via` and `Proxy-Status`.
 pub const PSEUDONYM: &str = "tollgate";
@@ -38,6 +41,8 @@ const MAX_REQUEST_ID: usize = 128;
 pub struct Client {
     /// The client's address: from right to left over trusted proxies, else the peer's.
     pub ip: IpAddr,
+    /// What it uses, as far as trusted proxies say so in `Forwarded` (RFC 7239).
+    pub said_scheme: Option<&'static str>,
     /// Whether the peer itself is a trusted proxy.
     pub is_peer_trusted: bool,
     /// The request id a trusted peer sent.
@@ -55,30 +60,34 @@ impl Client {
         if !is_trusted(&peer) {
             return Client {
                 ip: peer,
+                said_scheme: None,
                 is_peer_trusted: false,
                 request_id: None,
                 listener: 0,
                 has_tls: false,
             };
         }
-        let mut ip = peer;
-        let hops: Vec<&[u8]> = fields.members("x-forwarded-for").collect();
-        for hop in hops.iter().rev() {
-            // An entry that is no address ends the walk: what stands left of it cannot be believed.
-            let Some(address) = parse_address(hop) else {
-                break;
-            };
-            ip = address;
-            if !is_trusted(&address) {
-                break;
-            }
-        }
+        // One of the two, so that nobody can put something beside what a proxy says: X-Forwarded-For, which more of them write.
+        let (ip, said_scheme) = if fields.contains("x-forwarded-for") {
+            let hops: Vec<&[u8]> = fields.members("x-forwarded-for").collect();
+            let hops = hops.into_iter().rev().map(|hop| {
+                let address = Some(parse_address(hop)?);
+                Some(Element {
+                    address,
+                    ..Element::default()
+                })
+            });
+            walk(peer, hops, is_trusted)
+        } else {
+            walk(peer, list::backwards(fields), is_trusted)
+        };
         let request_id = fields
             .get_str("x-request-id")
             .filter(|id| is_request_id(id))
             .map(str::to_owned);
         Client {
             ip,
+            said_scheme,
             is_peer_trusted: true,
             request_id,
             listener: 0,
@@ -94,14 +103,41 @@ impl Client {
         match said {
             Some(said) if said.eq_ignore_ascii_case("https") => "https",
             Some(_) => "http",
-            None => self.own_scheme(),
+            None => self.other_scheme(),
         }
+    }
+
+    /// The same without X-Forwarded-Proto.
+    fn other_scheme(&self) -> &'static str {
+        self.said_scheme.unwrap_or(self.own_scheme())
     }
 
     /// What is spoken here.
     fn own_scheme(&self) -> &'static str {
         if self.has_tls { "https" } else { "http" }
     }
+}
+
+/// Who the client is and what it uses, from what proxies say, the last one first; as long as those who say it are trusted.
+fn walk(
+    peer: IpAddr,
+    hops: impl Iterator<Item = Option<Element>>,
+    is_trusted: impl Fn(&IpAddr) -> bool,
+) -> (IpAddr, Option<&'static str>) {
+    let (mut ip, mut scheme) = (peer, None);
+    // What cannot be read ends the walk: what stands left of it cannot be believed.
+    for hop in hops.map_while(|hop| hop) {
+        scheme = hop.scheme;
+        // So does an entry that is no address.
+        let Some(address) = hop.address else {
+            break;
+        };
+        ip = address;
+        if !is_trusted(&address) {
+            break;
+        }
+    }
+    (ip, scheme)
 }
 
 /// Whether a field of this name is one of [`OWNED`]; also with `_` for `-`, because a CGI-like backend would take both names for
@@ -179,12 +215,17 @@ pub fn write_fields(head: &RequestHead, hop: Hop<'_>, out: &mut Vec<u8>) {
     let host = head.host();
 
     write_list(out, "X-Forwarded-For", incoming, is_trusted);
+    if hop.client.ip != hop.peer && !incoming.contains("x-forwarded-for") {
+        // It is in `Forwarded` only.
+        write_number(out, hop.client.ip);
+        out.extend_from_slice(b", ");
+    }
     // Putting addresses into words costs more than all the rest here: it is done once.
     let begin = out.len();
     write_number(out, hop.peer);
     let peer = begin..out.len();
     end_line(out);
-    let proto = believed("x-forwarded-proto").unwrap_or(hop.client.own_scheme());
+    let proto = believed("x-forwarded-proto").unwrap_or(hop.client.other_scheme());
     write_line(out, "X-Forwarded-Proto", proto);
     if let Some(host) = believed("x-forwarded-host")
         .or(Some(host))
@@ -391,6 +432,97 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         assert!(out.contains("X-Forwarded-Proto: https\r\n"), "{out}");
         assert!(out.contains(";proto=https\r\n"), "{out}");
+    }
+
+    #[test]
+    fn forwarded_is_believed_where_there_is_no_x_forwarded_for() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let heard = |peer: &str, list: &[(&str, &str)]| {
+            let fields = fields(list);
+            let client = Client::identify(ip(peer), &fields, &trusted);
+            (client.ip.to_string(), client.scheme(&fields))
+        };
+        let one = "for=6.6.6.6;proto=http, for=192.0.2.1;proto=https, for=10.0.0.2;proto=http";
+        for (list, address, scheme) in [
+            (&[("Forwarded", one)][..], "192.0.2.1", "https"),
+            (
+                &[
+                    ("Forwarded", "for=6.6.6.6"),
+                    ("forwarded", "for=192.0.2.1;proto=https"),
+                ],
+                "192.0.2.1",
+                "https",
+            ),
+            // One without an address ends the walk; what it says of the scheme is a trusted proxy's word.
+            (
+                &[("Forwarded", "for=6.6.6.6;proto=http, proto=https")],
+                "10.0.0.1",
+                "https",
+            ),
+            (
+                &[(
+                    "Forwarded",
+                    "for=6.6.6.6;proto=https, for=unknown, for=10.0.0.2",
+                )],
+                "10.0.0.2",
+                "http",
+            ),
+            (
+                &[("Forwarded", "for=6.6.6.6;proto=https, nonsense")],
+                "10.0.0.1",
+                "http",
+            ),
+            (
+                &[("Forwarded", "for=\"6.6.6.6, for=\"[2001:db8::1]:9\"")],
+                "2001:db8::1",
+                "http",
+            ),
+        ] {
+            assert_eq!(
+                heard("10.0.0.1", list),
+                (address.to_owned(), scheme),
+                "{list:?}"
+            );
+        }
+        let stranger = heard("9.9.9.9", &[("Forwarded", one)]);
+        assert_eq!(stranger, ("9.9.9.9".to_owned(), "http"));
+    }
+
+    #[test]
+    fn forwarded_counts_for_nothing_beside_x_forwarded_for() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let one = ("Forwarded", "for=192.0.2.1;proto=https");
+        for (other, address, scheme) in [
+            (("X-Forwarded-For", "192.0.2.9"), "192.0.2.9", "http"),
+            (("X-Forwarded-For", "nonsense"), "10.0.0.1", "http"),
+            (("X-Forwarded-Proto", "http"), "192.0.2.1", "http"),
+        ] {
+            let fields = fields(&[one, other]);
+            let client = Client::identify(ip("10.0.0.1"), &fields, &trusted);
+            assert_eq!((client.ip, client.scheme(&fields)), (ip(address), scheme));
+        }
+    }
+
+    #[test]
+    fn backends_are_told_what_forwarded_says() {
+        let head = RequestHead {
+            fields: fields(&[("Forwarded", "for=192.0.2.1;proto=https")]),
+            ..RequestHead::unknown()
+        };
+        let peer = ip("10.0.0.1");
+        let client = Client::identify(peer, &head.fields, &["10.0.0.0/8".parse().unwrap()]);
+        let hop = Hop {
+            peer,
+            client: &client,
+            local_port: 80,
+            request_id: "id",
+        };
+        let mut out = Vec::new();
+        write_fields(&head, hop, &mut out);
+        let expected = "X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 80\r\n\
+             X-Real-IP: 192.0.2.1\r\nForwarded: for=192.0.2.1;proto=https, for=10.0.0.1;proto=http\r\n";
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with(expected), "{out}");
     }
 
     #[test]

@@ -122,9 +122,14 @@ fn a_trusted_peer_is_believed_from_right_to_left(engine: Engine) {
             "192.0.2.1",
         ),
         ("X_Forwarded_For: 203.0.113.66", "127.0.0.1"),
+        ("X-Real-IP: 203.0.113.66", "127.0.0.1"),
         (
-            "X-Real-IP: 203.0.113.66\r\nForwarded: for=203.0.113.66",
-            "127.0.0.1",
+            "Forwarded: for=203.0.113.66, for=192.0.2.1;proto=https, for=10.0.0.1",
+            "192.0.2.1",
+        ),
+        (
+            "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=203.0.113.66",
+            "192.0.2.1",
         ),
         (
             "X-Forwarded-For: 203.0.113.66, nonsense, 10.0.0.1",
