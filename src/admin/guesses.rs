@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Wrong tokens from one address within [`SPAN`]; then not even the right one is looked at.
+/// Wrong tokens from one address within [`SPAN`]; then not even the right one is looked at, if it could be guessed.
 const MOST: u32 = 10;
 const SPAN: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; the one that began first is forgotten for a new one.

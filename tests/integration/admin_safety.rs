@@ -14,6 +14,7 @@ use crate::support::{
 on_each_engine!(
     a_unix_socket_is_for_its_owner,
     a_wrong_token_is_looked_at_ten_times,
+    nobody_locks_out_the_owner_of_a_long_token,
     web_pages_change_nothing,
     the_token_is_shown_nowhere,
 );
@@ -93,6 +94,24 @@ fn a_wrong_token_is_looked_at_ten_times(engine: Engine) {
     // Otherwise the eleventh guess would tell.
     assert_eq!(status(&right).status, 429);
     assert_eq!(get(proxy.admin(), "/livez").status, 200);
+}
+
+fn nobody_locks_out_the_owner_of_a_long_token(engine: Engine) {
+    let backend = Backend::fixed("x");
+    let long = "an-Admin-t0ken-of-thirty-2-bytes";
+    let proxy = Proxy::to(engine, [&backend])
+        .admin(&format!("token = \"{long}\""))
+        .start();
+    let status = |token: &str| {
+        let fields = format!("Authorization: Bearer {token}\r\n");
+        ask(&proxy, "GET", "/_proxy/status", &fields).status
+    };
+    for number in 0..10 {
+        assert_eq!(status(&number.to_string()), 401);
+    }
+    for _ in 0..3 {
+        assert_eq!((status("10"), status(long)), (429, 200));
+    }
 }
 
 fn web_pages_change_nothing(engine: Engine) {
