@@ -138,7 +138,7 @@ fn rules_look_at_fields_and_parameters(engine: Engine) {
 
 fn rules_are_not_got_around_by_spelling(engine: Engine) {
     let backend = Backend::fixed("never");
-    let lines = "deny_if = [{ header = { X-Debug = \"*\" } }, { query = { debug = \"*\" } }]";
+    let lines = "deny_if = [{ header = { X-Debug = \"*\" } }, { query = { debug = \"*\" } }, { cookie = { side = \"b\" } }]";
     let proxy = ruled(engine, &backend, lines);
     let many = "a&".repeat(256);
     for request in [
@@ -147,6 +147,9 @@ fn rules_are_not_got_around_by_spelling(engine: Engine) {
         "GET /?%64%65bug=1 HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
         "GET /?a=1&&debug=1 HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
         "GET http://test/?debug HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: test\r\nCookie: side =b\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: test\r\nCookie: a=1;side= \"b\"\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nHost: test\r\nCookie: side=%62\r\n\r\n".to_owned(),
         format!("GET /?{many}debug=1 HTTP/1.1\r\nHost: test\r\n\r\n"),
     ] {
         proxy.client().ask(request).refused(403, "forbidden");
