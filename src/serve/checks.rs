@@ -1,7 +1,8 @@
 //! Threads for checks of who it is that take too long for a listener: hashes of passwords, questions to other servers.
 //!
-//! They have threads of their own, so that whoever sends many wrong passwords keeps neither the workers from their work nor the
-//! processor from all else. The threads begin with the first check.
+//! They have threads of their own, those for each kind of check too, so that whoever sends many wrong passwords keeps neither the
+//! workers from their work, nor signatures from being verified, nor the processor from all else. The threads begin with the first
+//! check. Of passwords one client can have only so many compared at the same time: the others' turn comes soon, however many it sends.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::admit::Refusal;
 use crate::admit::auth::Effort;
+use crate::admit::crowd::{Crowd, Presence};
+use crate::config::model::Concurrency;
 use crate::error::Cause;
 use crate::exchange::Exchange;
 
@@ -23,6 +26,8 @@ use super::trace::NoTrace;
 
 /// Questions to other servers that are under way at the same time.
 const QUESTIONS: usize = 64;
+/// Passwords of one client address that are compared, or wait for it, at the same time.
+const MOST_PASSWORDS: usize = 32;
 
 /// One request that waits to be let in.
 pub(super) struct Check {
@@ -32,11 +37,16 @@ pub(super) struct Check {
     /// What is to become of it then.
     pub(super) verdict: Verdict,
     pub(super) snapshot: Arc<Snapshot>,
+    /// Among those of its client, once it waits.
+    pub(super) place: Option<Presence>,
 }
 
 /// The threads, for each kind of effort.
 pub(super) struct Checks {
-    processor: OnceLock<Option<Pool<Box<Check>>>>,
+    signatures: OnceLock<Option<Pool<Box<Check>>>>,
+    passwords: OnceLock<Option<Pool<Box<Check>>>>,
+    /// Whose passwords they are.
+    guessers: Crowd,
     network: OnceLock<Option<Pool<Box<Check>>>>,
     queue: usize,
     patience: Duration,
@@ -46,21 +56,34 @@ impl Checks {
     /// None are under way. At most `queue` of a kind wait, each no longer than `patience`.
     pub(super) fn new(queue: usize, patience: Duration) -> Checks {
         Checks {
-            processor: OnceLock::new(),
+            signatures: OnceLock::new(),
+            passwords: OnceLock::new(),
+            guessers: Crowd::new(Concurrency {
+                most: None,
+                most_per_client: Some(MOST_PASSWORDS),
+            }),
             network: OnceLock::new(),
             queue,
             patience,
         }
     }
 
-    /// Has `check` made by `run`, on another thread. Never waits. Gives it back when too many wait already.
+    /// Has `check` made by `run`, on another thread. Never waits. Gives it back when too many wait already, in all or of its
+    /// client.
     pub(super) fn submit(
         &self,
-        check: Check,
+        mut check: Check,
         run: impl Fn(Check) + Send + Sync + 'static,
     ) -> Result<(), Box<Check>> {
         let (pool, threads) = match check.due.check.effort {
-            Effort::Processor => (&self.processor, hashing_threads()),
+            Effort::Signature => (&self.signatures, computing_threads()),
+            Effort::Password => match self.guessers.enter(check.context.client.ip) {
+                Ok(place) => {
+                    check.place = place;
+                    (&self.passwords, computing_threads())
+                }
+                Err(_) => return Err(Box::new(check)),
+            },
             Effort::Network => (&self.network, QUESTIONS),
         };
         let check = Box::new(check);
@@ -83,7 +106,7 @@ impl Checks {
 
     /// Takes out what has waited too long.
     pub(super) fn expire(&self, now: Instant) -> Vec<Check> {
-        let pools = [&self.processor, &self.network].into_iter();
+        let pools = [&self.signatures, &self.passwords, &self.network].into_iter();
         let pools = pools.filter_map(|pool| pool.get()?.as_ref());
         let expired = pools.flat_map(|pool| pool.expire(now));
         expired.map(|check| *check).collect()
@@ -91,7 +114,7 @@ impl Checks {
 
     /// Ends the threads after what they are doing, and waits for them.
     pub(super) fn shut_down(&self) {
-        for pool in [&self.processor, &self.network] {
+        for pool in [&self.signatures, &self.passwords, &self.network] {
             if let Some(Some(pool)) = pool.get() {
                 pool.shut_down();
             }
@@ -120,6 +143,7 @@ impl Corridor {
             due,
             verdict,
             snapshot,
+            place,
         } = check;
         if exchange.is_gone() {
             context.abandoned();
@@ -136,6 +160,7 @@ impl Corridor {
             };
             gate::judge(gate, due.check, &context.request_id, visit)
         });
+        drop(place);
         let verdict = match judged {
             Some(Ok(identity)) => {
                 context.identity = Some(identity);
@@ -149,6 +174,6 @@ impl Corridor {
 }
 
 /// Half of the processors, at least one: the others go on with the traffic.
-fn hashing_threads() -> usize {
+fn computing_threads() -> usize {
     thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }

@@ -167,7 +167,8 @@ fn by_route(
             };
             gate::pass(gate, visit)
         }
-        (None, None) => Ok(Passed::Open),
+        // Every route has one; should that ever change, nobody gets by without.
+        (None, None) => Err(Verdict::Refuse(Refusal::new(Cause::Internal))),
     };
     let (passed, verdict) = match passed {
         Err(verdict) => (Passed::Open, verdict),

@@ -290,6 +290,7 @@ impl Intake for Corridor {
                 due,
                 verdict: decision.verdict,
                 snapshot,
+                place: None,
             }),
         }
     }

@@ -16,6 +16,7 @@ on_each_engine!(
     nothing_is_shown_or_sent_before_the_password_is_compared,
     bodies_come_after_the_password,
     many_at_once_are_all_answered,
+    who_guesses_does_not_make_others_wait,
     a_file_that_changes_takes_effect,
     curl_logs_in,
 );
@@ -159,6 +160,40 @@ fn many_at_once_are_all_answered(engine: Engine) {
     for (number, client) in clients.iter_mut().enumerate() {
         let expected = if number % 3 == 0 { 200 } else { 401 };
         assert_eq!(client.read().status, expected);
+    }
+}
+
+fn who_guesses_does_not_make_others_wait(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let quick = bcrypt::hash(PASSWORD, 8).unwrap();
+    let route = format!(
+        "[[route]]\nupstream = \"web\"\n[route.auth]\nbasic.users = {{ alice = '{quick}' }}\n"
+    );
+    let proxy = Proxy::to(engine, [&backend])
+        .server("queue_timeout = \"60s\"\ntrusted_proxies = [\"127.0.0.1\"]")
+        .more(&route)
+        .start();
+    let request = |from: &str, password: &str| {
+        let login = login("alice", password);
+        format!("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {from}\r\n{login}\r\n")
+    };
+    let mut guessers: Vec<Client> = (0..200).map(|_| proxy.client()).collect();
+    let guess = request("192.0.2.1", "wrong");
+    for client in &mut guessers {
+        client.send(&guess);
+    }
+    let answer = proxy.client().ask(request("198.51.100.1", PASSWORD));
+    assert_eq!(answer.status, 200);
+    let statuses: Vec<u16> = guessers
+        .iter_mut()
+        .map(|client| client.read().status)
+        .collect();
+    let count = |wanted: u16| statuses.iter().filter(|one| **one == wanted).count();
+    assert_eq!(count(401) + count(503), 200, "{statuses:?}");
+    assert!(count(401) >= 32 && count(503) > 0, "{statuses:?}");
+    // None of them counts any longer.
+    for _ in 0..40 {
+        assert_eq!(proxy.client().ask(&guess).status, 401);
     }
 }
 

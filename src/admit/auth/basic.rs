@@ -97,7 +97,7 @@ impl Scheme for BasicAuth {
         let is_known = remembered.is_some_and(|known| known.has(&credentials, hash));
         match identity.filter(|_| is_known) {
             Some(identity) => Look::Known(Arc::clone(identity)),
-            None => Look::Later(Effort::Processor),
+            None => Look::Later(Effort::Password),
         }
     }
 

@@ -106,8 +106,10 @@ pub enum Look {
 /// What a slow check takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// A processor, for tens of milliseconds.
-    Processor,
+    /// A processor, for a fraction of a millisecond: a signature.
+    Signature,
+    /// A processor, for tens of milliseconds: a password.
+    Password,
     /// An answer from elsewhere.
     Network,
 }

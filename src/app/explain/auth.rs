@@ -39,7 +39,9 @@ pub(super) fn settled(
     trace: &mut impl Trace,
 ) -> Decision {
     match decision.due.map(|due| due.check.effort) {
-        Some(Effort::Processor) => settle(decision, head, client, snapshot, Instant::now(), trace),
+        Some(Effort::Signature | Effort::Password) => {
+            settle(decision, head, client, snapshot, Instant::now(), trace)
+        }
         Some(Effort::Network) | None => decision,
     }
 }

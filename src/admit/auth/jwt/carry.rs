@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::model::Jwt;
 use crate::jose::json::{Json, Members};
 
+use super::super::LONGEST_NAME;
 use super::claims;
 use super::fault::Fault;
 
@@ -37,6 +38,19 @@ pub(super) fn values(claims: &Members, rules: &Jwt) -> Result<Vec<(Arc<str>, Str
         }
     }
     Ok(values)
+}
+
+/// The subject as a name, written as values are: two subjects never have the same. Empty, if there is none.
+///
+/// # Errors
+/// [`Fault::Uncarriable`]: it is too long. A part of it could be somebody else.
+pub(super) fn subject(claims: &Members) -> Result<String, Fault> {
+    let subject = claims.get("sub").and_then(Json::text).unwrap_or_default();
+    let name = encode(subject, false);
+    if name.len() > LONGEST_NAME {
+        return Err(Fault::Uncarriable);
+    }
+    Ok(name)
 }
 
 /// `None`: no field can say it.

@@ -38,7 +38,7 @@ impl Fault {
             Fault::Missing(claim) | Fault::Absurd(claim) => claim,
             Fault::Issuer => "its issuer (iss) is not the one that is configured",
             Fault::Audience => "its audience (aud) is not the one that is configured",
-            Fault::Uncarriable => "a claim is too long for a header field",
+            Fault::Uncarriable => "a claim is too long for a header field, or its sub for a name",
             Fault::Lacks => "it lacks a required claim",
         }
     }

@@ -16,13 +16,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::model::Jwt;
 use crate::error::Cause;
-use crate::jose::json::Json;
 use crate::jose::{self, Algorithm};
 
 use super::super::Refusal;
-use super::{
-    Asking, Authorization, Denied, Effort, Identity, LONGEST_NAME, Look, Scheme, authorization,
-};
+use super::{Asking, Authorization, Denied, Effort, Identity, Look, Scheme, authorization};
 use fault::Fault;
 use seen::Seen;
 
@@ -102,8 +99,7 @@ impl Tokens {
         let rules = &self.settings;
         let claims = jose::verify(token, &rules.keys.set)?;
         let until = claims::judge(&claims, rules, now)?;
-        let subject = claims.get("sub").and_then(Json::text).unwrap_or_default();
-        let mut identity = Identity::new(NAME, cut(subject).into());
+        let mut identity = Identity::new(NAME, carry::subject(&claims)?.into());
         identity.claims = carry::values(&claims, rules)?;
         let identity = Arc::new(identity);
         if let Some(until) = until {
@@ -138,12 +134,12 @@ impl Scheme for Tokens {
         let now = now();
         if !self.is_quick {
             let known = self.seen.find(token, now);
-            return known.map_or(Look::Later(Effort::Processor), Look::Known);
+            return known.map_or(Look::Later(Effort::Signature), Look::Known);
         }
         match self.check(token, now) {
             Ok(identity) => Look::Known(identity),
             // A look cannot say 403.
-            Err(Fault::Lacks) => Look::Later(Effort::Processor),
+            Err(Fault::Lacks) => Look::Later(Effort::Signature),
             Err(fault) => Look::Bad(told(fault)),
         }
     }
@@ -207,10 +203,4 @@ fn only<'a>(mut all: impl Iterator<Item = &'a [u8]>) -> Came<'a> {
         (Some(token), None) if has_form(token) => Came::As(token),
         _ => Came::Badly,
     }
-}
-
-/// A subject as long as it may be in logs.
-fn cut(subject: &str) -> &str {
-    let end = subject.floor_char_boundary(LONGEST_NAME);
-    subject.get(..end).unwrap_or_default()
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::LONGEST_NAME;
 use super::*;
 use crate::config::model::{ClaimHeader, ClaimValue, Expiry, JwtKeys, KeyFormat, RequiredClaim};
-use crate::jose::json;
+use crate::jose::json::{self, Json};
 use crate::jose::signer::Signer;
 use crate::message::forwarded::Client;
 use crate::message::head::RequestHead;
@@ -275,8 +276,28 @@ fn claims_become_values_that_end_no_field() {
 fn subjects_are_text_of_bounded_length() {
     assert!(matches!(fault(r#"{"sub":7}"#), Some(Fault::Absurd(_))));
     assert_eq!(&*judged(|_| (), r#"{"sub":null}"#).unwrap().name, "");
-    let long = format!(r#"{{"sub":"{}"}}"#, "ä".repeat(200));
-    assert_eq!(judged(|_| (), &long).unwrap().name.len(), LONGEST_NAME);
+    let of = |length: usize| format!(r#"{{"sub":"{}"}}"#, "a".repeat(length));
+    let name = judged(|_| (), &of(LONGEST_NAME)).unwrap();
+    assert_eq!(name.name.len(), LONGEST_NAME);
+    // Cut off it could be somebody else.
+    assert_eq!(fault(&of(LONGEST_NAME + 1)), Some(Fault::Uncarriable));
+}
+
+#[test]
+fn no_subject_is_taken_for_another_one() {
+    for (subject, name) in [
+        ("ann", "ann"),
+        ("ann ", "ann%20"),
+        (" ann", "%20ann"),
+        ("ann\\u0000", "ann%00"),
+        ("ann?", "ann?"),
+        ("j\u{fc}rgen@x, y", "j%C3%BCrgen@x, y"),
+        ("ann%20", "ann%2520"),
+    ] {
+        let claims = format!(r#"{{"sub":"{subject}"}}"#);
+        let identity = judged(|_| (), &claims).unwrap();
+        assert_eq!(&*identity.name, name, "{subject}");
+    }
 }
 
 #[test]
