@@ -35,7 +35,19 @@ struct Present {
 #[derive(Debug)]
 pub struct Presence {
     present: Arc<Present>,
+    counts_in_all: bool,
     client: Option<IpAddr>,
+}
+
+/// What a request is counted among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Those of its client: nobody knows yet whether it may come at all.
+    Client,
+    /// Those of everybody, once that is known.
+    All,
+    /// Both at once.
+    Both,
 }
 
 /// There are as many as may be.
@@ -96,28 +108,43 @@ impl Crowd {
     /// # Errors
     /// When there are too many already.
     pub fn enter(&self, client: IpAddr) -> Result<Option<Presence>, Full> {
+        self.enter_for(Share::Both, client)
+    }
+
+    /// The same for a part of what is counted.
+    ///
+    /// # Errors
+    /// As [`Crowd::enter`].
+    pub fn enter_for(&self, share: Share, client: IpAddr) -> Result<Option<Presence>, Full> {
         if !self.is_limited() {
             return Ok(None);
         }
-        let entered = self.try_enter(client);
+        let entered = self.try_enter(share, client);
         if entered.is_err() {
             self.present.refused.fetch_add(1, Ordering::Relaxed);
         }
         entered.map(Some)
     }
 
-    fn try_enter(&self, client: IpAddr) -> Result<Presence, Full> {
-        let order = Ordering::Relaxed;
-        let most = self.settings.most.unwrap_or(usize::MAX);
-        let more = |all: usize| (all < most).then_some(all + 1);
-        if self.present.all.fetch_update(order, order, more).is_err() {
-            return Err(Full::All(most));
-        }
-        // What has been taken by then is given back by its drop.
+    fn try_enter(&self, share: Share, client: IpAddr) -> Result<Presence, Full> {
+        // What has been taken by the time of a refusal is given back by its drop.
         let mut presence = Presence {
             present: Arc::clone(&self.present),
+            counts_in_all: false,
             client: None,
         };
+        if share != Share::Client {
+            let order = Ordering::Relaxed;
+            let most = self.settings.most.unwrap_or(usize::MAX);
+            let more = |all: usize| (all < most).then_some(all + 1);
+            if self.present.all.fetch_update(order, order, more).is_err() {
+                return Err(Full::All(most));
+            }
+            presence.counts_in_all = true;
+        }
+        if share == Share::All {
+            return Ok(presence);
+        }
         if let Some(most) = self.settings.most_per_client {
             let client = network_of(client);
             let mut clients = self.present.part(client).lock();
@@ -173,7 +200,9 @@ impl Present {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.present.all.fetch_sub(1, Ordering::Relaxed);
+        if self.counts_in_all {
+            self.present.all.fetch_sub(1, Ordering::Relaxed);
+        }
         let Some(client) = self.client else {
             return;
         };
@@ -230,6 +259,22 @@ mod tests {
         assert_eq!(crowd.occupancy(one).client, 1);
         drop((neighbour, third, again));
         assert_eq!((crowd.occupancy(two).all, entries(&crowd)), (0, 0));
+    }
+
+    #[test]
+    fn who_is_not_known_yet_counts_for_its_client_only() {
+        let crowd = Crowd::new(limited(Some(1), Some(2)));
+        let one = ip("192.0.2.1");
+        let strangers = [(); 2].map(|()| crowd.enter_for(Share::Client, one).unwrap());
+        let full = crowd.enter_for(Share::Client, one);
+        assert_eq!(full.err(), Some(Full::Client(2)));
+        let known = crowd.enter_for(Share::All, one).unwrap();
+        let full = crowd.enter_for(Share::All, ip("192.0.2.2"));
+        assert_eq!(full.err(), Some(Full::All(1)));
+        let occupancy = crowd.occupancy(one);
+        assert_eq!((occupancy.all, occupancy.client), (1, 2));
+        drop((strangers, known));
+        assert_eq!((crowd.occupancy(one).all, entries(&crowd)), (0, 0));
     }
 
     #[test]

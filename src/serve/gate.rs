@@ -2,10 +2,11 @@
 //!
 //! 1. who may come at all: addresses, header and query rules (403); see [`super::access`]
 //! 2. what browsers ask beforehand (CORS preflight), which carries no credentials
-//! 3. how many at the same time (503, and 429 for one client)
+//! 3. how many at the same time: of one client (429), and of all where nobody is asked who it is (503)
 //! 4. how often, by address (429): before credentials are looked at, so that nobody can try many
 //! 5. who it is (401)
-//! 6. how often, by who it is, header or route (429): who has no credentials uses up nothing that others share
+//! 6. how many of all at the same time (503), and how often, by who it is, header or route (429): who has no credentials uses up
+//!    nothing that others share
 //!
 //! A check of 5 that takes long is made later, by [`judge`]; then 6 comes after it. The checks themselves are in
 //! [`crate::admit`].
@@ -18,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::admit::Refusal;
 use crate::admit::auth::{Asking, Found, Identity, Pending, Stop};
-use crate::admit::crowd::{Crowd, Full, Presence};
+use crate::admit::crowd::{Crowd, Full, Presence, Share};
 use crate::admit::gate::Gate;
 use crate::admit::rate::{Asker, Limit, Purpose, Rates, Stage, Standing, Standings, TooMany};
 use crate::error::Cause;
@@ -38,7 +39,7 @@ pub struct Passport {
     /// What rate limits have said.
     pub standings: Standings,
     /// As long as these are kept it counts as under way.
-    pub presences: SmallVec<[Presence; 2]>,
+    pub presences: SmallVec<[Presence; 3]>,
 }
 
 impl Passport {
@@ -175,11 +176,11 @@ pub(super) fn judge<T: Trace>(
 
 /// What is asked before anybody knows who it is.
 fn anybody<T: Trace>(gate: &Gate, visit: &mut Visit<'_, T>) -> Result<(), Verdict> {
-    let stage = match gate.guard {
-        Some(_) => Stage::Anybody,
-        None => Stage::Both,
+    let (share, stage) = match gate.guard {
+        Some(_) => (Share::Client, Stage::Anybody),
+        None => (Share::Both, Stage::Both),
     };
-    join_crowd(&gate.crowd, visit)
+    join_crowd(&gate.crowd, share, visit)
         .and_then(|()| ask_rates(&gate.rates, stage, None, visit))
         .map_err(Verdict::Refuse)
 }
@@ -193,19 +194,28 @@ fn known<T: Trace>(
     visit
         .trace
         .step(|| Step::Auth(Auth::Known(Arc::clone(identity))));
-    ask_rates(&gate.rates, Stage::Named, Some(identity), visit).map_err(Verdict::Refuse)
+    join_crowd(&gate.crowd, Share::All, visit)
+        .and_then(|()| ask_rates(&gate.rates, Stage::Named, Some(identity), visit))
+        .map_err(Verdict::Refuse)
 }
 
 /// How many at the same time.
-fn join_crowd<T: Trace>(crowd: &Crowd, visit: &mut Visit<'_, T>) -> Result<(), Refusal> {
+fn join_crowd<T: Trace>(
+    crowd: &Crowd,
+    share: Share,
+    visit: &mut Visit<'_, T>,
+) -> Result<(), Refusal> {
     if !crowd.is_limited() {
         return Ok(());
     }
     let ip = visit.client.ip;
-    visit
-        .trace
-        .step(|| Step::Limit(Limited::Crowd(crowd.occupancy(ip))));
-    match crowd.enter(ip) {
+    if share != Share::All {
+        // Once is enough for people: it says both.
+        visit
+            .trace
+            .step(|| Step::Limit(Limited::Crowd(crowd.occupancy(ip))));
+    }
+    match crowd.enter_for(share, ip) {
         Ok(presence) => {
             visit.passport.presences.extend(presence);
             Ok(())

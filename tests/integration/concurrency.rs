@@ -7,7 +7,10 @@ use crate::support::proxy::Setup;
 use crate::support::{Backend, Client, Engine, Gate, Proxy};
 use crate::support::{dial, eventually, on_each_engine, on_reactor};
 
-on_each_engine!(routes_have_so_many_at_once);
+on_each_engine!(
+    routes_have_so_many_at_once,
+    strangers_take_no_place_of_those_who_are_let_in
+);
 
 on_reactor!(
     one_client_has_so_many_at_once,
@@ -66,6 +69,33 @@ fn routes_have_so_many_at_once(engine: Engine) {
         assert_eq!(client.read().text(), "fine");
     }
     eventually("there is room again", || proxy.get("/").status == 200);
+}
+
+fn strangers_take_no_place_of_those_who_are_let_in(engine: Engine) {
+    let gate = Gate::new();
+    let backend = Backend::fixed("fine");
+    let judge = {
+        let gate = gate.clone();
+        Backend::start(move |conn| {
+            if conn.wait(&gate) {
+                conn.reply(403, &[], "no");
+            }
+        })
+    };
+    let auth = format!(
+        "max_concurrent = 1\n[route.auth]\napi_keys.keys = {{ a = \"key-0123456789abcdef\" }}\n\
+         forward = {{ url = \"{}\", timeout = \"10s\" }}",
+        judge.url()
+    );
+    let proxy = limited(engine, &backend, &auth).start();
+    // They wait to be judged.
+    let held = hold(3, &gate, || proxy.client());
+    let known = "GET / HTTP/1.1\r\nHost: test\r\nX-API-Key: key-0123456789abcdef\r\n\r\n";
+    assert_eq!(proxy.client().ask(known).status, 200);
+    gate.open();
+    for mut client in held {
+        assert_eq!(client.read().status, 403);
+    }
 }
 
 fn one_client_has_so_many_at_once(engine: Engine) {
