@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -25,6 +26,7 @@ const REMINDED: Duration = Duration::from_secs(86_400);
 /// Ends TLS for clients.
 pub struct Terminator {
     config: ArcSwap<ServerConfig>,
+    asks_for_certificates: AtomicBool,
     state: Mutex<State>,
     /// Held by who changes it, while files are read: the lock of the state is for moments only.
     turn: Mutex<()>,
@@ -90,6 +92,7 @@ impl Terminator {
         let state = State::open(settings, None)?;
         Ok(Terminator {
             config: ArcSwap::new(state.config()?),
+            asks_for_certificates: AtomicBool::new(state.clients.is_some()),
             state: Mutex::new(state),
             turn: Mutex::new(()),
         })
@@ -98,6 +101,11 @@ impl Terminator {
     /// For a new connection: the certificates as they are now.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()
+    }
+
+    /// Whether clients of new connections may have to show certificates, which are judged with public-key operations.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.asks_for_certificates.load(Ordering::Relaxed)
     }
 
     /// Logs what is in use from the start, and what is odd about it.
@@ -166,6 +174,8 @@ impl Terminator {
             }
         }
         *state = prepared.state;
+        let asks = state.clients.is_some();
+        self.asks_for_certificates.store(asks, Ordering::Relaxed);
         self.config.store(prepared.config);
     }
 

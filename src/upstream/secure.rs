@@ -25,6 +25,8 @@ pub struct Secure {
     socket: Socket,
     session: ClientConnection,
     failure: Option<rustls::Error>,
+    /// Whether to announce the end when it is dropped.
+    is_polite: bool,
 }
 
 /// Why a handshake did not succeed.
@@ -46,6 +48,7 @@ impl Secure {
             socket,
             session,
             failure: None,
+            is_polite: true,
         };
         loop {
             match secure.flush() {
@@ -216,6 +219,11 @@ impl Secure {
         count
     }
 
+    /// From now on an end is announced only by [`Secure::say_goodbye`]: to be dropped is to be cut off.
+    pub(super) fn end_silently(&mut self) {
+        self.is_polite = false;
+    }
+
     /// Announces the end of what is sent; it goes out with the next flush. To be called once.
     pub(super) fn say_goodbye(&mut self) {
         self.session.send_close_notify();
@@ -225,7 +233,7 @@ impl Secure {
 impl Drop for Secure {
     /// A backend is told of the end, if there is room for it right now.
     fn drop(&mut self) {
-        if self.failure.is_none() && !self.session.is_handshaking() {
+        if self.is_polite && self.failure.is_none() && !self.session.is_handshaking() {
             self.say_goodbye();
             let _ = self.flush();
         }

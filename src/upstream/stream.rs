@@ -102,6 +102,14 @@ impl Stream {
         }
     }
 
+    /// What goes over it from now on has an end of its own, which is announced or is none: whoever drops it before cuts it off,
+    /// and the backend can tell.
+    pub fn begin_tunnel(&mut self) {
+        if let Stream::Secure(secure) = self {
+            secure.end_silently();
+        }
+    }
+
     /// Why TLS came to its end, if it did.
     pub fn failure(&self) -> Option<Failure> {
         match self {

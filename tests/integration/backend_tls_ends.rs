@@ -7,8 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::support::authority::Authority;
+use crate::support::patience;
 use crate::support::secured::Secured;
-use crate::support::{Backend, Engine, Proxy, Received, eventually, on_each_engine};
+use crate::support::websocket::{self, ACCEPTED, TEXT};
+use crate::support::{Backend, Engine, Proxy, Received, eventually, on_each_engine, on_reactor};
 
 on_each_engine!(
     an_end_that_is_not_announced_is_a_cut_only_where_it_may_be_one,
@@ -16,6 +18,8 @@ on_each_engine!(
     a_plain_backend_is_told_apart,
     a_secured_backend_behind_http_is_told_apart,
 );
+
+on_reactor!(a_tunnel_that_is_cut_is_no_end_for_the_backend,);
 
 fn an_end_that_is_not_announced_is_a_cut_only_where_it_may_be_one(engine: Engine) {
     let authority = Authority::new();
@@ -136,4 +140,30 @@ fn a_secured_backend_behind_http_is_told_apart(engine: Engine) {
         (502, "bad_response")
     );
     eventually("it did not like that", || secured.failures().len() == 1);
+}
+
+/// A client that half-closes has said all it wanted to; one that resets has not.
+fn a_tunnel_that_is_cut_is_no_end_for_the_backend(engine: Engine) {
+    let authority = Authority::new();
+    let secured = Secured::by(&authority.server(&["127.0.0.1"]));
+    let (tell, told) = crossbeam_channel::bounded(2);
+    let backend = Backend::secured(&secured, move |conn| {
+        conn.request();
+        conn.raw(ACCEPTED);
+        let frame = websocket::receive(conn).expect("a message");
+        conn.raw(websocket::encode(frame.opcode, &frame.payload, false));
+        tell.send(conn.is_told_the_end()).unwrap();
+    });
+    let proxy = Proxy::to(engine, [&backend])
+        .web(&authority.trust())
+        .start();
+    for is_end in [true, false] {
+        let mut client = websocket::open(proxy.client(), "/chat");
+        websocket::assert_echo(&mut client, TEXT, b"hello");
+        match is_end {
+            true => client.half_close(),
+            false => client.reset(),
+        }
+        assert_eq!(told.recv_timeout(patience()), Ok(is_end));
+    }
 }

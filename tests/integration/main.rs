@@ -62,6 +62,7 @@ mod strict; // what it refuses and tiny_http lets pass
 mod tls; // TLS for clients: bodies, ends and cuts
 mod tls_handshake; // its handshakes: slow, broken, and those that are none
 mod tls_hostile; // clients that stall in it, and broken records
+mod tls_records; // records at odd times, and such with nothing in them
 mod unix; // Unix sockets on both sides
 mod upgrade; // WebSocket
 

@@ -4,7 +4,6 @@
 //! last step of TLS 1.3 needs none. A client that speaks plain HTTP is told so by the caller.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -45,7 +44,6 @@ pub(super) enum Gathered {
 /// What became of all handshakes of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    failed: AtomicU64,
     seldom: Seldom,
 }
 
@@ -81,16 +79,17 @@ pub(super) fn gathered(input: &[u8], is_first: bool) -> Gathered {
 /// Whether what has come can be taken where nobody may be held up.
 pub(super) fn is_cheap(held: &Held<'_>) -> bool {
     let is_last = held.session.as_ref().is_some_and(|one| one.ends_cheaply());
-    is_last && !held.link.rules.asks_for_certificates && is_short(&held.input)
+    is_last && is_finished(&held.input)
 }
 
-/// Whether the first record that is encrypted is too short for a certificate.
-fn is_short(input: &[u8]) -> bool {
+/// Whether what comes looks like the last message: a record that is encrypted, and short. A second hello is neither encrypted
+/// nor cheap (RFC 8446 section 4.1.4).
+fn is_finished(input: &[u8]) -> bool {
     let mut rest = input;
     while let [kind, _, _, high, low, more @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         if *kind != 20 {
-            return length < LONGEST_FINISHED;
+            return *kind == 23 && length < LONGEST_FINISHED;
         }
         rest = more.get(length..).unwrap_or_default();
     }
@@ -115,7 +114,7 @@ fn advance(held: &mut Held<'_>, whole: usize) -> Result<(), rustls::Error> {
     let mut records = held.input.split_to(whole);
     let mut session = match (held.session.take(), &link.tls) {
         (Some(session), _) => session,
-        (None, Some(terminator)) => Box::new(Session::new(terminator.config())?),
+        (None, Some(terminator)) => Box::new(Session::new(terminator)?),
         (None, None) => return Err(rustls::Error::General("a listener without TLS".into())),
     };
     let mut result = open(&mut session, &mut records);
@@ -152,8 +151,7 @@ fn finish(held: &mut Held<'_>, plaintext: BytesMut) -> Result<(), rustls::Error>
     held.scanned = 0;
     held.stage = Stage::Head;
     link.set_deadline(link.rules.timeouts.head);
-    let has_plaintext = held.session.as_ref().is_some_and(|one| one.has_plaintext());
-    held.is_readable |= has_plaintext;
+    held.is_readable |= held.session.as_ref().is_some_and(|one| one.has_news());
     // Tickets for a resumption may go out with the answer, if there is going to be one.
     if held.input.is_empty() {
         dispatch(held)?;
@@ -166,13 +164,35 @@ fn dispatch(held: &mut Held<'_>) -> Result<(), rustls::Error> {
     sent.map_err(|error| rustls::Error::General(error.to_string()))
 }
 
-/// Counts a handshake that came to nothing, and tells of it now and then.
+/// Tells of handshakes that came to nothing, now and then.
 pub(super) fn failed(held: &Held<'_>, why: &dyn std::fmt::Display) {
     let tally = &held.link.rules.handshakes;
-    tally.failed.fetch_add(1, Ordering::Relaxed);
     let client = held.peer.ip();
     log::debug!("{client}: no TLS handshake: {why}");
     if let Some(count) = tally.seldom.count(Instant::now()) {
         log::info!("{count} TLS handshakes failed, the last one with {client}: {why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, length: usize) -> Vec<u8> {
+        let [high, low] = u16::try_from(length).unwrap().to_be_bytes();
+        let mut record = vec![kind, 3, 3, high, low];
+        record.resize(HEADER + length, 0);
+        record
+    }
+
+    #[test]
+    fn only_a_short_record_that_is_encrypted_is_the_end_of_a_handshake() {
+        let change = record(20, 1);
+        assert!(is_finished(&record(23, 53)));
+        assert!(is_finished(&[change.clone(), record(23, 53)].concat()));
+        // A certificate, and a second hello, which can be as short as that.
+        assert!(!is_finished(&record(23, 800)));
+        assert!(!is_finished(&record(22, 110)));
+        assert!(!is_finished(&[change, record(22, 110)].concat()));
     }
 }

@@ -32,8 +32,6 @@ pub(super) struct Rules {
     pub(super) budget: Arc<Budget>,
     /// How long a drain leaves connections open that wait for a request, where another process takes the next ones.
     pub(super) farewell: Duration,
-    /// Clients may have to show certificates, which are judged with public-key operations.
-    pub(super) asks_for_certificates: bool,
     pub(super) handshakes: Tally,
     trusted_proxies: Vec<IpNet>,
 }
@@ -47,10 +45,6 @@ impl Rules {
             seats: Seats::new(connections, server.limits.connections_per_client),
             budget: Budget::new(budget::FOR_ALL),
             farewell: LONGEST_FAREWELL.min(server.drain_timeout / 2),
-            asks_for_certificates: server
-                .tls
-                .as_ref()
-                .is_some_and(|tls| tls.client_auth.is_some()),
             handshakes: Tally::default(),
             trusted_proxies: server.trusted_proxies.clone(),
         })

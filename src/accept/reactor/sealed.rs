@@ -21,10 +21,12 @@ impl Held<'_> {
         let Some(session) = &mut self.session else {
             return link.receive(buffer);
         };
+        // What readiness the socket has told of since it was last asked stays as it is then.
+        let is_asked = !session.has_news();
         let result = session.receive(&link.socket, buffer);
         let (has_more, owes) = (session.has_more(), session.wants_write());
         // The end of the stream is told once.
-        self.is_readable = has_more || self.is_read_closed;
+        self.is_readable = has_more || self.is_read_closed || (self.is_readable && !is_asked);
         if owes {
             // Where something was received, a connection that takes nothing more shows with the next send.
             let _ = self.dispatch();

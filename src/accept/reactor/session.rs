@@ -4,14 +4,14 @@
 //! ([`super::sealed`]). What it has received may stay in it: [`Session::has_more`].
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
 use crate::exchange::{ClientCertificate, Secured};
 use crate::socket::Socket;
 use crate::tls;
+use crate::tls::server::Terminator;
 
 /// Plaintext that is made into records at a time; four whole records.
 pub(super) const BATCH: usize = 64 * 1024;
@@ -25,6 +25,8 @@ pub(super) struct Session {
     is_over: bool,
     /// The last look at the socket took all that was there.
     is_exhausted: bool,
+    /// The client may have to show a certificate.
+    asks_for_certificate: bool,
 }
 
 impl Session {
@@ -32,14 +34,17 @@ impl Session {
     ///
     /// # Errors
     /// When the configuration makes no session.
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Session, rustls::Error> {
-        let mut connection = ServerConnection::new(config)?;
+    pub(super) fn new(terminator: &Terminator) -> Result<Session, rustls::Error> {
+        let mut connection = ServerConnection::new(terminator.config())?;
+        // Asked after the configuration, which is changed last.
+        let asks_for_certificate = terminator.asks_for_certificates();
         connection.set_buffer_limit(Some(BATCH));
         Ok(Session {
             connection,
             left: 0,
             is_over: false,
             is_exhausted: false,
+            asks_for_certificate,
         })
     }
 
@@ -48,19 +53,20 @@ impl Session {
         self.connection.is_handshaking()
     }
 
-    /// Whether what the client sends next in the handshake costs no public-key operation, if it shows no certificate.
+    /// Whether a last message of the handshake would cost no public-key operation: no certificate comes before it.
     pub(super) fn ends_cheaply(&self) -> bool {
-        self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        !self.asks_for_certificate
+            && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
-    /// Whether there is plaintext that no readiness of the socket will tell of, or the socket may have more.
+    /// Whether there is something here that no readiness of the socket will tell of, or the socket may have more.
     pub(super) fn has_more(&self) -> bool {
-        self.left > 0 || !self.is_exhausted
+        self.has_news() || !self.is_exhausted
     }
 
-    /// Whether there is plaintext here.
-    pub(super) fn has_plaintext(&self) -> bool {
-        self.left > 0
+    /// Whether there is plaintext here, or its end: the socket is not asked then.
+    pub(super) fn has_news(&self) -> bool {
+        self.left > 0 || self.is_over
     }
 
     /// Whether rustls has something to send.
@@ -109,6 +115,7 @@ impl Session {
             };
             self.is_exhausted = received < buffer.len();
             let opened = self.open(buffer, received).map_err(broken)?;
+            // Not for ever: rustls bears with a few records that have nothing in them.
             if opened > 0 {
                 return Ok(opened);
             }

@@ -136,8 +136,9 @@ impl Drop for Wire {
     fn drop(&mut self) {
         if self.status == 101
             && self.call.manner.is_upgrade
-            && let Some(connection) = self.connection.take()
+            && let Some(mut connection) = self.connection.take()
         {
+            connection.stream.begin_tunnel();
             *self.call.facts.conduit.lock() = Some(BackendConduit {
                 stream: connection.stream,
                 received: self.buffers.unread().to_vec(),

@@ -1,6 +1,6 @@
 //! What a backend's script does with one request.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -176,6 +176,19 @@ impl Conn {
         let tls = self.wire.stream.tls().expect("it speaks TLS");
         tls.refresh_traffic_keys().unwrap();
         self.ended |= self.wire.stream.flush().is_err();
+    }
+
+    /// Takes all that comes. Whether its end was announced, as TLS has it.
+    pub fn is_told_the_end(&mut self) -> bool {
+        self.ended = true;
+        let mut scrap = [0; 4096];
+        loop {
+            match self.wire.stream.read(&mut scrap) {
+                Ok(0) => return true,
+                Ok(_) => (),
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Ends the connection without a word of TLS about it.

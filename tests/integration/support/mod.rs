@@ -25,6 +25,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod readers;
+pub mod records;
 pub mod secure;
 pub mod secured;
 pub mod supervisor;
