@@ -359,12 +359,14 @@ fn clients_resume_over_a_renewal_but_not_over_other_authorities() {
         assert_eq!(kind(&terminator), HandshakeKind::Resumed);
         terminator.apply(terminator.prepare(&settings).unwrap());
         assert_eq!(kind(&terminator), HandshakeKind::Resumed);
+        assert!(!terminator.asks_for_certificates());
         settings.client_auth = Some(ClientAuth {
             ca: folder.at("ca.pem"),
             mode: ClientAuthMode::Optional,
             header: http::HeaderName::from_static("x-who"),
         });
         terminator.apply(terminator.prepare(&settings).unwrap());
+        assert!(terminator.asks_for_certificates(), "also after a reload");
         assert_eq!(kind(&terminator), HandshakeKind::Full);
         assert_eq!(kind(&terminator), HandshakeKind::Resumed);
         terminator.apply(terminator.prepare(&settings).unwrap());
