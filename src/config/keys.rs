@@ -171,10 +171,7 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
         "upstream.timeouts",
         &["connect", "response", "idle", "total"],
     ),
-    (
-        "upstream.tls",
-        &["ca", "verify", "server_name", "cert", "key"],
-    ),
+    ("upstream.tls", TLS),
     (
         "route",
         &[
@@ -261,6 +258,7 @@ pub(crate) const TABLES: &[(&str, &[&str])] = &[
     ("route.auth.bearer", &["tokens", "file"]),
     ("route.auth.jwt", auth::JWT),
     ("route.auth.forward", auth::FORWARD),
+    ("route.auth.forward.tls", TLS),
     ("route.auth.basic", &["users", "file"]),
     (BACKENDS_FILE, &["backends"]),
 ];
@@ -275,6 +273,8 @@ const SECURITY_HEADERS: &[&str] = &[
     "include_subdomains",
     "preload",
 ];
+/// How TLS is spoken with others.
+const TLS: &[&str] = &["ca", "verify", "server_name", "cert", "key"];
 /// What an entry of `allow_if` and `deny_if` can ask for.
 const CONDITIONS: &[&str] = &["method", "header", "query", "cookie", "client_ip"];
 

@@ -280,7 +280,7 @@ fn upstream(table: &Table<'_>) -> UpstreamFile {
                 total: table.duration("total"),
             })
             .unwrap_or_default(),
-        tls: upstream_tls::read(table),
+        tls: upstream_tls::read(table, "upstream.tls"),
     }
 }
 

@@ -30,6 +30,17 @@ impl Failure {
             reason: reason.into(),
         }
     }
+
+    /// The same about a server that is no backend, and whose settings are in `table`.
+    #[must_use]
+    pub fn about_server(&self, table: &str) -> Failure {
+        let reason = self.reason.replace("the backend", "the server");
+        let reason = reason.replace("http:// backend", "http:// server");
+        Failure {
+            fault: self.fault,
+            reason: reason.replace("upstream.tls", table),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -171,6 +182,9 @@ mod tests {
             let failure = Failure::from(&error);
             assert_eq!(failure.fault, fault);
             assert!(failure.reason.contains(part), "{failure}");
+            let other = failure.about_server("a.tls").reason;
+            let is_ours = other.contains("backend") || other.contains("upstream");
+            assert!(!is_ours && other.contains("server"), "{other}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConnection;
 use socket2::{Domain, SockAddr, Type};
 
 use crate::socket::Socket;
@@ -55,6 +56,27 @@ fn secure(backend: &Backend, socket: Socket, deadline: Instant) -> Result<Secure
         return Err(DialError::Tls(Failure::protocol(reason)));
     };
     let session = tls.connection(host).map_err(DialError::Tls)?;
+    shake_hands(socket, session, deadline)
+}
+
+/// Begins TLS over a connection to a server that is no backend.
+///
+/// # Errors
+/// When TLS does not come about before `deadline`; that it was not in time is a [`DialError::Connect`].
+pub fn over_tls(
+    stream: TcpStream,
+    session: ClientConnection,
+    deadline: Instant,
+) -> Result<Stream, DialError> {
+    let secure = shake_hands(Socket::Tcp(stream), session, deadline)?;
+    Ok(Stream::Secure(Box::new(secure)))
+}
+
+fn shake_hands(
+    socket: Socket,
+    session: ClientConnection,
+    deadline: Instant,
+) -> Result<Secure, DialError> {
     Secure::establish(socket, session, deadline).map_err(|error| match error {
         HandshakeError::Io(error) => DialError::Connect(error),
         HandshakeError::Tls(failure) => DialError::Tls(failure),
@@ -80,8 +102,11 @@ fn connect(backend: &Backend, deadline: Instant) -> Result<Socket, DialError> {
     }
 }
 
-/// Tries one address after another; each gets its share of the time.
-fn dial_tcp(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+/// Connects to one of `addresses`: they are tried one after another, and each gets its share of the time. The socket blocks.
+///
+/// # Errors
+/// When none of them accepts before `deadline`; the last one's word.
+pub fn dial_tcp(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::TimedOut);
     for (index, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());

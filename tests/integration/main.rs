@@ -29,6 +29,7 @@ mod cors; // which pages of other sites may read answers
 mod cors_preflight; // what browsers ask beforehand
 mod forward; // what a backend is sent; retries; timeouts
 mod forward_auth; // another server that says who may pass
+mod forward_auth_tls; // the same over TLS
 mod hedge; // second attempts while the first is waited for
 mod jwt; // signed tokens: good, forged and stale ones
 mod jwt_keys; // keys that come and go
@@ -46,6 +47,7 @@ mod security_headers; // what browsers are told about answers; the way to https
 mod shares; // 10,000 requests by each strategy; backups, slow start
 mod split; // shares of clients
 mod spoofing; // what clients say about themselves
+mod spoofing_users; // fields that tell of users
 mod sticky; // clients that stay with their backend
 mod traversal; // paths that lead elsewhere, in every spelling
 mod waiting; // answers that are waited for without a worker

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 
-use super::{SHORTEST, duration, headers};
+use super::{SHORTEST, duration, headers, upstream_tls};
 use crate::config::file::{ForwardAuthFile, Written};
 use crate::config::model::{BackendAddress, ForwardAuth};
 use crate::config::report::{At, Report};
@@ -50,10 +50,20 @@ pub(super) fn check_forward(file: &ForwardAuthFile, report: &Report) -> Option<F
         }
         name.value.clone()
     });
-    let (host, port, target) = check_url(&file.url, file, report)?;
+    let settings = file.tls.as_ref().map(|tls| {
+        let risk = "the certificate of the server that `forward` asks is not verified: whoever gets in between can let in anybody";
+        upstream_tls::check_settings(tls, risk.to_owned(), report)
+    });
+    let (at, target) = check_url(&file.url, file, report)?;
+    if let Some(tls) = file.tls.as_ref().filter(|_| !at.is_tls()) {
+        let message = "`tls` is of no use: the `url` of `forward` begins with http://";
+        report.warning(tls.place, message, "write https://, or leave `tls` out");
+    }
+    let (host, port) = at.host_and_port()?;
     Some(ForwardAuth {
-        host,
+        host: host.to_owned(),
         port,
+        tls: at.is_tls().then(|| settings.unwrap_or_default()),
         target,
         timeout,
         request_headers: shown,
@@ -66,7 +76,7 @@ fn check_url(
     url: &Written<String>,
     file: &ForwardAuthFile,
     report: &Report,
-) -> Option<(String, u16, String)> {
+) -> Option<(BackendAddress, String)> {
     let example = "write it as in \"http://127.0.0.1:9000/check\"";
     let Some(url) = url else {
         report.problem_hint(file.place, "`forward` has no `url`", example);
@@ -77,16 +87,17 @@ fn check_url(
     let rest = text.get(begin..).unwrap_or_default();
     let end = begin + rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (server, target) = text.split_at_checked(end)?;
-    let is_http = text
-        .get(..7)
-        .is_some_and(|begin| begin.eq_ignore_ascii_case("http://"));
-    if begin > 0 && !is_http || text.starts_with("unix:") {
-        report.problem_hint(url.place, "`forward` asks over http only", example);
+    let scheme = text.get(..begin).unwrap_or_default().to_ascii_lowercase();
+    if !matches!(&*scheme, "" | "http://" | "https://") || text.starts_with("unix:") {
+        report.problem_hint(
+            url.place,
+            "`forward` asks over http and https only",
+            example,
+        );
         return None;
     }
-    let (host, port) = match super::parse_backend(server) {
-        Ok(BackendAddress::Tcp { host, port }) => (host, port),
-        Ok(_) => return None,
+    let at = match super::parse_backend(server) {
+        Ok(at) => at,
         Err((message, hint)) => {
             report.problem_hint(url.place, format!("`url` cannot be asked: {message}"), hint);
             return None;
@@ -102,7 +113,7 @@ fn check_url(
         report.problem_hint(url.place, message, example);
         return None;
     }
-    Some((host, port, target))
+    Some((at, target))
 }
 
 fn names_of(
@@ -141,4 +152,40 @@ fn may_be_shown(name: &str) -> bool {
         && !is_owned(&lower)
         && !lower.starts_with("x-forwarded-")
         && !lower.starts_with("proxy-")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use crate::config::load_str;
+    use crate::config::model::Verify;
+
+    #[test]
+    fn tls_is_spoken_where_the_url_says_so() {
+        let read = |forward: &str| {
+            let text = format!(
+                "[[upstream]]\nname = \"web\"\nbackends = [\"http://a\"]\n[[route]]\nupstream = \"web\"\nauth.forward = {{ {forward} }}"
+            );
+            let loaded = load_str("t.toml", &text).unwrap();
+            let auth = loaded.config.routes[0].auth.clone().unwrap();
+            let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+            (auth.forward.clone().unwrap(), warnings)
+        };
+        for (url, same, is_tls) in [
+            ("http://Auth", "http://auth/", false),
+            ("HTTPS://Auth:443/a?b", "https://auth/a?b", true),
+            ("https://[::1]:80?b", "https://[::1]:80/?b", true),
+            ("http://auth:443", "http://auth:443/", false),
+        ] {
+            let (forward, warnings) = read(&format!("url = \"{url}\""));
+            assert_eq!((&*forward.url(), forward.tls.is_some()), (same, is_tls));
+            assert_eq!(warnings, [""; 0]);
+        }
+        let (forward, warnings) = read("url = \"https://a\", tls.verify = \"none\"");
+        assert_eq!(forward.tls.unwrap().verify, Verify::None);
+        assert!(warnings[0].contains("can let in anybody"), "{warnings:?}");
+        let (forward, warnings) = read("url = \"http://a\", tls.server_name = \"b\"");
+        assert_eq!(forward.tls, None);
+        assert!(warnings[0].contains("of no use"), "{warnings:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `[upstream.tls]`: what is verified, by which authorities, under which name, and who we are to backends.
+//! `[upstream.tls]` and `[route.auth.forward.tls]`: what is verified, by which authorities, under which name, and who we are to backends.
 //!
 //! CertificateList and keys are parsed here, so that a bad file is found before anything begins. Whether the system has
 //! authorities of its own is not: see [`crate::tls::client`].
@@ -11,7 +11,7 @@ use rustls::{InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::config::file::{PemFile, UpstreamFile, Written};
+use crate::config::file::{PemFile, UpstreamFile, UpstreamTlsFile, Written};
 use crate::config::model::{Backend, CertificateList, Identity, UpstreamTls, Verify};
 use crate::config::report::{At, Report};
 use crate::config::suggest;
@@ -33,7 +33,17 @@ pub(super) fn check_tls(
             "write its URL as \"https://host:port\", or leave [upstream.tls] out",
         );
     }
-    let verify = check_verify(&file.verify, upstream, report);
+    let name = upstream.name.as_ref();
+    let name = name.map_or("", |name| name.value.as_str());
+    let risk = format!(
+        "the certificates of upstream {name}'s backends are not verified: whoever gets in between can pose as them"
+    );
+    check_settings(file, risk, report)
+}
+
+/// What all such tables have in common; `risk` is what `verify = "none"` means.
+pub(super) fn check_settings(file: &UpstreamTlsFile, risk: String, report: &Report) -> UpstreamTls {
+    let verify = check_verify(&file.verify, risk, report);
     if let (Verify::None, Some(ca)) = (verify, &file.ca) {
         let message = "`ca` is of no use: `verify = \"none\"` trusts everybody";
         report.warning(ca.place, message, "write `verify = \"full\"`");
@@ -46,7 +56,7 @@ pub(super) fn check_tls(
     }
 }
 
-fn check_verify(written: &Written<String>, upstream: &UpstreamFile, report: &Report) -> Verify {
+fn check_verify(written: &Written<String>, risk: String, report: &Report) -> Verify {
     let Some(written) = written else {
         return Verify::Full;
     };
@@ -54,13 +64,9 @@ fn check_verify(written: &Written<String>, upstream: &UpstreamFile, report: &Rep
         "full" => Verify::Full,
         "ca" => Verify::Ca,
         "none" => {
-            let name = upstream.name.as_ref();
-            let name = name.map_or("", |name| name.value.as_str());
             report.warning(
                 written.place,
-                format!(
-                    "the certificates of upstream {name}'s backends are not verified: whoever gets in between can pose as them"
-                ),
+                risk,
                 "name the authority that signs them (`ca = \"ca.pem\"`) and leave `verify` out",
             );
             Verify::None

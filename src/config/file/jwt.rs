@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Written;
+use super::{UpstreamTlsFile, Written};
 use crate::config::model::{ClaimValue, KeyFormat};
 use crate::config::report::{At, Place};
 use crate::jose::KeySet;
@@ -45,4 +45,5 @@ pub(crate) struct ForwardAuthFile {
     pub(crate) request_headers: Written<Vec<At<String>>>,
     pub(crate) response_headers: Written<Vec<At<String>>>,
     pub(crate) user_header: Written<String>,
+    pub(crate) tls: Option<UpstreamTlsFile>,
 }

@@ -1,4 +1,4 @@
-//! `[upstream.tls]` as it was written.
+//! `[upstream.tls]` and `[route.auth.forward.tls]` as they were written.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Written;
 use crate::config::report::Place;
 
-/// `[upstream.tls]`.
+/// Either of them.
 #[derive(Debug)]
 pub(crate) struct UpstreamTlsFile {
     pub(crate) place: Place,

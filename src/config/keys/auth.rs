@@ -36,4 +36,5 @@ pub(super) const FORWARD: &[&str] = &[
     "request_headers",
     "response_headers",
     "user_header",
+    "tls",
 ];

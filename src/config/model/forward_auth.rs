@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::UpstreamTls;
+
 /// Another server that is asked about each request.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq)]
 pub struct ForwardAuth {
     /// Host name or address literal, without brackets.
     pub host: String,
-    /// Default 80.
+    /// Default 80, with TLS 443.
     pub port: u16,
+    /// `[route.auth.forward.tls]`. None: the URL is `http://`, and TLS is not spoken.
+    pub tls: Option<UpstreamTls>,
     /// Path and query that are asked for; starts with `/`. Default `/`.
     pub target: String,
     /// For the whole answer. Default 2 s.
@@ -24,13 +28,20 @@ pub struct ForwardAuth {
 }
 
 impl ForwardAuth {
-    /// Host and port as a `Host` field has them.
-    pub fn authority(&self) -> String {
-        match (self.host.contains(':'), self.port) {
-            (true, 80) => format!("[{}]", self.host),
-            (true, port) => format!("[{}]:{port}", self.host),
-            (false, 80) => self.host.clone(),
-            (false, port) => format!("{}:{port}", self.host),
+    /// What is asked for, without a port that goes without saying.
+    pub fn url(&self) -> String {
+        let (scheme, default) = match self.tls {
+            None => ("http", 80),
+            Some(_) => ("https", 443),
+        };
+        let (host, target) = (&self.host, &self.target);
+        let host = match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host.clone(),
+        };
+        match self.port {
+            port if port == default => format!("{scheme}://{host}{target}"),
+            port => format!("{scheme}://{host}:{port}{target}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How TLS is spoken with the backends of an upstream. The certificates are here already, read with the configuration.
+//! How TLS is spoken with the backends of an upstream, and with a server that says who may pass. The certificates are here already, read with the configuration.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::BackendAddress;
 
-/// `[upstream.tls]`: for its `https://` backends.
+/// `[upstream.tls]`: for its `https://` backends. `[route.auth.forward.tls]` has the same for the server that is asked.
 #[derive(Debug, Serialize, Clone, PartialEq, Eq, Default)]
 pub struct UpstreamTls {
     /// Authorities that are trusted instead of the system's. Default the system's.

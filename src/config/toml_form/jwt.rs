@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::upstream_tls;
 use crate::config::file::{ForwardAuthFile, JwtFile, KeysFile};
 use crate::config::key_files::{self, Found};
 use crate::config::model::{ClaimValue, KeyFormat};
@@ -56,6 +57,7 @@ pub(super) fn read_forward(table: &Table<'_>) -> ForwardAuthFile {
         request_headers: table.strings("request_headers"),
         response_headers: table.strings("response_headers"),
         user_header: table.string("user_header"),
+        tls: upstream_tls::read(table, "route.auth.forward.tls"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[upstream.tls]` in TOML, with the files that it names.
+//! `[upstream.tls]` and tables like it in TOML, with the files that it names.
 //!
 //! Does not look into the files: see [`super::super::check`].
 
@@ -10,8 +10,9 @@ use crate::config::report::At;
 /// The authorities of a whole system are about 250 KB.
 const LARGEST_PEM: u64 = 4 * 1024 * 1024;
 
-pub(super) fn read(upstream: &Table<'_>) -> Option<UpstreamTlsFile> {
-    let table = upstream.table("tls", "upstream.tls")?;
+/// The `tls` of `owner`, which is the table `name`.
+pub(super) fn read(owner: &Table<'_>, name: &'static str) -> Option<UpstreamTlsFile> {
+    let table = owner.table("tls", name)?;
     Some(UpstreamTlsFile {
         place: table.place,
         ca: file(&table, "ca"),

@@ -8,10 +8,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{NextTimeout, TcpConnector};
+use ureq::unversioned::transport::NextTimeout;
 use ureq::{Agent, Error};
 
 use super::addresses::{Addresses, MOST};
+use super::line::{Lines, Tls};
+use crate::config::model::ForwardAuth;
 
 /// Longest head of an answer, in bytes; and room for that much.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -44,8 +46,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// For a server with these addresses; `authority` goes into `Host`, and `target` is what is asked for.
-    pub(super) fn new(addresses: Arc<Addresses>, authority: &str, target: &str) -> Client {
+    /// For the server of `settings`, which has these addresses.
+    pub(super) fn new(addresses: Arc<Addresses>, settings: &ForwardAuth) -> Client {
+        let tls = Tls::of(settings);
         let agent = |most_idle: usize| {
             let config = Agent::config_builder()
                 .proxy(None)
@@ -63,14 +66,13 @@ impl Client {
                 .max_idle_age(IDLE)
                 .build();
             let known = Known(Arc::clone(&addresses));
-            Agent::with_parts(config, TcpConnector::default(), known)
+            Agent::with_parts(config, Lines { tls: tls.clone() }, known)
         };
-        let uri = Uri::builder().scheme("http").authority(authority);
         Client {
             agent: agent(MOST_IDLE),
             fresh: agent(0),
             // The configuration has been checked; should it be wrong all the same, there will be no answer.
-            uri: uri.path_and_query(target).build().unwrap_or_default(),
+            uri: settings.url().parse().unwrap_or_default(),
             addresses,
         }
     }

@@ -6,6 +6,7 @@
 mod addresses;
 mod ask;
 mod crowd;
+mod line;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ impl Forward {
     pub(super) fn new(settings: &ForwardAuth) -> Forward {
         let addresses = Addresses::new(&settings.host, settings.port, Instant::now());
         Forward {
-            client: Client::new(addresses, &settings.authority(), &settings.target),
+            client: Client::new(addresses, settings),
             settings: settings.clone(),
             crowd: Crowd::new(MOST_QUESTIONS),
             complaints: Mutex::default(),
@@ -144,10 +145,9 @@ impl Forward {
             let (settings, count) = (&self.settings, std::mem::take(&mut complaints.untold));
             complaints.told = Some(now);
             log::warn!(
-                "http://{}{} does not say who may pass, so nobody gets in: {why} ({count} since the last such line)",
-                settings.authority(),
+                "{} does not say who may pass, so nobody gets in: {why} ({count} since the last such line)",
                 // What is in the query may be a secret.
-                settings.target.split('?').next().unwrap_or_default()
+                settings.url().split('?').next().unwrap_or_default()
             );
         }
         Denied::Refusal(Refusal::new(Cause::AuthUnavailable))
