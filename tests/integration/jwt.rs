@@ -220,7 +220,7 @@ fn backends_are_told_what_the_token_says_and_nothing_else(engine: Engine) {
 
 fn tokens_come_in_cookies_and_beside_opaque_ones(engine: Engine) {
     let backend = Backend::fixed("in");
-    let lines = with_secret("header = \"Authorization\"\ncookie = \"session\"")
+    let lines = with_secret("cookie = \"session\"")
         + "[route.auth.bearer]\ntokens = { bot = \"bot-0123456789abc\" }\n";
     let proxy = Proxy::to(engine, [&backend]).more(&lines).start();
     let mut client = proxy.client();
@@ -232,7 +232,10 @@ fn tokens_come_in_cookies_and_beside_opaque_ones(engine: Engine) {
         (format!("Cookie: a=b; session={token}\r\n"), 200),
         (format!("Cookie: session={bad}\r\n"), 401),
         (format!("Cookie: session={token}; session={token}\r\n"), 401),
-        // The first one that is found is judged, and its word holds.
+        (
+            format!("Authorization: Bearer {token}\r\nCookie: session={token}\r\n"),
+            401,
+        ),
         (
             format!("Authorization: Bearer {bad}\r\nCookie: session={token}\r\n"),
             401,

@@ -40,7 +40,7 @@ pub(super) fn check_jwt(file: &JwtFile, report: &Report) -> Option<Jwt> {
             .filter_map(|entry| required(entry, report))
             .collect(),
         headers: check_headers(file, report),
-        header: check_field(&file.header, &file.cookie, report),
+        header: check_field(&file.header, report),
         cookie: check_cookie(&file.cookie, report),
     };
     (!jwt.keys.set.keys.is_empty()).then_some(jwt)
@@ -188,21 +188,16 @@ fn check_headers(file: &JwtFile, report: &Report) -> Vec<ClaimHeader> {
     headers
 }
 
-/// None: tokens come in a cookie only.
-fn check_field(
-    header: &Written<String>,
-    cookie: &Written<String>,
-    report: &Report,
-) -> Option<String> {
+fn check_field(header: &Written<String>, report: &Report) -> String {
     let Some(header) = header else {
-        return cookie.is_none().then(|| FIELD.to_owned());
+        return FIELD.to_owned();
     };
     if !super::auth::may_carry(&header.value) && !header.value.eq_ignore_ascii_case(FIELD) {
         let message = format!("`{}` cannot carry a token", header.value.escape_debug());
         let hint = "use \"Authorization\", or a field of its own, such as \"X-Token\"";
         report.problem_hint(header.place, message, hint);
     }
-    Some(header.value.clone())
+    header.value.clone()
 }
 
 fn check_cookie(cookie: &Written<String>, report: &Report) -> Option<String> {

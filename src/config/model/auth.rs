@@ -44,7 +44,7 @@ impl Auth {
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         let keys = self.api_keys.as_ref();
         let key = keys.and_then(|keys| keys.header.as_deref());
-        let token = self.jwt.as_ref().and_then(|jwt| jwt.header.as_deref());
+        let token = self.jwt.as_ref().map(|jwt| jwt.header.as_str());
         let is_authorization = self.bearer.is_some() || self.basic.is_some();
         key.into_iter()
             .chain(token)

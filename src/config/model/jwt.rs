@@ -26,9 +26,9 @@ pub struct Jwt {
     pub require: Vec<RequiredClaim>,
     /// Claims for the backend. Default none.
     pub headers: Vec<ClaimHeader>,
-    /// The field that they come in. Default `Authorization`, unless there is `cookie`.
-    pub header: Option<String>,
-    /// The cookie that they come in, where the field is not there. Default none.
+    /// The field that they come in. Default `Authorization`.
+    pub header: String,
+    /// A cookie that they may come in too. One in each is one too many. Default none.
     pub cookie: Option<String>,
 }
 

@@ -69,16 +69,20 @@ impl Tokens {
         }
     }
 
-    /// The token of a request. A field that has one goes before the cookie.
+    /// The token of a request, from the field or the cookie. Which of two would be meant is anybody's guess.
     fn find<'a>(&self, asking: Asking<'a>) -> Came<'a> {
-        let in_field = match self.settings.header.as_deref() {
-            None => Came::No,
-            Some(name) if name.eq_ignore_ascii_case("authorization") => self.bearer(asking),
-            Some(name) => only(asking.head.fields.all(name).map(without_scheme)),
+        let name = self.settings.header.as_str();
+        let in_field = if name.eq_ignore_ascii_case("authorization") {
+            self.bearer(asking)
+        } else {
+            only(asking.head.fields.all(name).map(without_scheme))
         };
-        match (in_field, &self.settings.cookie) {
-            (Came::No, Some(cookie)) => only(asking.head.cookies(cookie)),
-            (came, _) => came,
+        let cookie = self.settings.cookie.as_ref();
+        let in_cookie = cookie.map(|cookie| only(asking.head.cookies(cookie)));
+        match (in_field, in_cookie) {
+            (Came::No, Some(came)) => came,
+            (came, None | Some(Came::No)) => came,
+            _ => Came::Badly,
         }
     }
 
