@@ -13,6 +13,9 @@ use super::units;
 /// Longest value that is shown whole.
 const LONGEST: usize = 80;
 
+/// How paths of numbers end that stand for what is not shown.
+const HIDDEN: &str = ".hidden";
+
 /// Settings outside of upstreams and routes that are looked up for every request. Everything else there was given to sockets
 /// and threads when they were made.
 const LIVE: &[&str] = &[
@@ -152,14 +155,14 @@ fn compare(path: &str, old: &Value, new: &Value, found: &mut Found) {
         (Value::Array(one), Value::Array(other)) if has_hidden(one) || has_hidden(other) => {
             compare_hidden(path, one, other, found);
         }
-        _ if is_secret(path) => {
-            found.push((
-                path.to_owned(),
-                format!("{path} is another one (it is not shown)"),
-            ));
-        }
         _ => {
-            let text = format!("{path}: {} → {}", show(old), show(new));
+            let owner = path.strip_suffix(HIDDEN).unwrap_or(path);
+            let (was, is) = (without_secrets(path, old), without_secrets(path, new));
+            let text = if is_secret(path) || was == is {
+                format!("{owner} is another one (it is not shown)")
+            } else {
+                format!("{path}: {} → {}", show(&was), show(&is))
+            };
             found.push((path.to_owned(), text));
         }
     }
@@ -255,9 +258,28 @@ fn join(path: &str, key: &str) -> String {
 }
 
 fn is_secret(path: &str) -> bool {
-    ["token", "secret", "password", "content.body", "page.body"]
-        .iter()
-        .any(|word| path.ends_with(word))
+    let words = ["token", "secret", "password", "content.body", "page.body"];
+    words.iter().any(|word| path.ends_with(word)) || path.ends_with(HIDDEN)
+}
+
+/// What may be shown of `value`, which is at `path`. The numbers that stand for secrets say nothing to anybody.
+fn without_secrets(path: &str, value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        _ if is_secret(path) => "…".into(),
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(key, entry)| {
+                let entry = without_secrets(&format!("{path}.{key}"), entry);
+                (key.clone(), entry)
+            });
+            Value::Object(entries.collect())
+        }
+        Value::Array(list) => list
+            .iter()
+            .map(|entry| without_secrets(path, entry))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 fn show(value: &Value) -> String {
@@ -499,6 +521,48 @@ mod tests {
                 "route all: headers.response.add.X-Two is another one (it is not shown)",
             ]
         );
+    }
+
+    #[test]
+    fn what_stands_for_hidden_values_is_not_shown_either() {
+        let with = |lines: &str| {
+            format!(
+                "{OLD}\ndeny_if = [{{ method = \"PUT\", header = {{ X-Key = \"s3cret\" }} }}]\n[route.auth]\n{lines}"
+            )
+        };
+        let jwt = with("jwt = { secret = \"0123456789-0123456789-0123456789\" }");
+        let other = jwt.replace("s3cret", "other").replace("9-0", "9+0");
+        assert_eq!(
+            texts(&jwt, &other),
+            [
+                "route all: rules.deny_if is another one (it is not shown)",
+                "route all: auth.jwt.keys is another one (it is not shown)",
+            ]
+        );
+        let asked = |query: &str, path: &str| {
+            with(&format!(
+                "forward = {{ url = \"http://127.0.0.1:9{path}?secret={query}\" }}"
+            ))
+        };
+        assert_eq!(
+            texts(&asked("AAAA", "/a"), &asked("BBBB", "/b")),
+            [
+                "route all: auth.forward.target.path: \"/a\" → \"/b\"",
+                "route all: auth.forward.target is another one (it is not shown)",
+            ]
+        );
+        for (old, new) in [
+            (OLD, &*jwt),
+            (&jwt, OLD),
+            (OLD, &asked("AAAA", "/")),
+            (&jwt, &asked("AAAA", "/")),
+            (&jwt, &other.replace("PUT", "GET")),
+        ] {
+            let found = texts(old, new).join("\n");
+            let mut digits = found.split(|c: char| !c.is_ascii_digit());
+            assert!(!digits.any(|number| number.len() > 6), "{found}");
+            assert!(!found.contains("AAAA"), "{found}");
+        }
     }
 
     #[test]

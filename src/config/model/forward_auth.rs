@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
+use crate::config::secret::fingerprint;
 
 use super::UpstreamTls;
 
@@ -16,6 +19,7 @@ pub struct ForwardAuth {
     /// `[route.auth.forward.tls]`. None: the URL is `http://`, and TLS is not spoken.
     pub tls: Option<UpstreamTls>,
     /// Path and query that are asked for; starts with `/`. Default `/`.
+    #[serde(serialize_with = "without_query")]
     pub target: String,
     /// For the whole answer. Default 2 s.
     pub timeout: Duration,
@@ -25,6 +29,15 @@ pub struct ForwardAuth {
     pub response_headers: Vec<String>,
     /// The field of its answer that says who it is. Default none.
     pub user_header: Option<String>,
+}
+
+/// The path, and whether the query is another one: it may have a secret in it.
+fn without_query<S: Serializer>(target: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut entry = serializer.serialize_struct("Target", 2)?;
+    entry.serialize_field("path", path)?;
+    entry.serialize_field("hidden", &fingerprint(query))?;
+    entry.end()
 }
 
 impl ForwardAuth {
