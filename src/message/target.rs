@@ -145,23 +145,35 @@ fn absolute(raw: &str) -> Result<Form, TargetError> {
 }
 
 /// Whether `host` can be a `Host` value or an authority: a name, an address or a bracketed IPv6 address, with an optional
-/// port (RFC 9110 section 7.2). User information is refused.
+/// port (RFC 9112 section 3.2). User information is refused.
+///
+/// Names are those of DNS, with `_`, which names inside of networks have. The other signs that RFC 3986 allows are in none, and
+/// what some program takes for the end of a name is no part of one.
 pub fn is_host(host: &str) -> bool {
     let (name, port) = split_port(host);
-    let port_fits =
-        port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
-    let name_fits = if let Some(address) = name
+    let address = name
         .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-    {
-        address.parse::<Ipv6Addr>().is_ok()
-    } else {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte))
+        .and_then(|inner| inner.strip_suffix(']'));
+    let name_fits = match address {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name
+            .strip_suffix('.')
+            .unwrap_or(name)
+            .split('.')
+            .all(is_label),
     };
-    port_fits && name_fits
+    port.is_none_or(is_port) && name_fits
+}
+
+fn is_label(label: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !label.is_empty() && label.bytes().all(fits)
+}
+
+/// Digits for a port, or none (RFC 3986 section 3.2.3).
+fn is_port(port: &str) -> bool {
+    let are_digits = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits && (port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 /// Splits `host:port` into host (brackets kept) and port.
@@ -250,11 +262,45 @@ mod tests {
             "[::1]:8080",
             "a_b",
             "a:",
+            "a:0",
+            "a:65535",
+            "A-1.b_c.",
+            "a.:80",
+            "_sip._tcp.a",
+            "xn--bcher-kva.example",
         ] {
             assert!(is_host(good), "{good}");
         }
         for bad in [
-            "", ":80", "a b", "a:b", "a:123456", "[::1", "[x]", "u@h", "a/b", "::1",
+            "",
+            ":80",
+            "a b",
+            "a:b",
+            "a:123456",
+            "a:65536",
+            "a:99999",
+            "a:+1",
+            "[::1",
+            "[x]",
+            "u@h",
+            "a/b",
+            "::1",
+            ".",
+            "..",
+            "a..",
+            ".a",
+            "a..b",
+            "..example.com",
+            ",",
+            "*.x",
+            "a%41",
+            "evil.com,.example.com",
+            "evil.com%0d.example.com",
+            "a~b",
+            "a!",
+            "a;b",
+            "a=b",
+            "b\u{fc}cher",
         ] {
             assert!(!is_host(bad), "{bad}");
         }
