@@ -34,24 +34,50 @@ pub fn without<'a>(query: &'a str, name: &str) -> Cow<'a, str> {
     format!("?{}", kept.join("&")).into()
 }
 
-/// `target`, or any text with a query in it, with `***` for the value of every parameter that is called one of `names`.
+/// `target`, or any text with a query in it, with `***` for the value of every parameter that is called one of `names`, or that
+/// some program might take for one: in other case, with other signs between its letters, as an entry of a list, after a `;` or
+/// another `?`. It is for being shown; what is a credential is told by [`values`].
 pub fn covered<'a>(target: &'a str, names: &[impl AsRef<str>]) -> Cow<'a, str> {
     let Some((path, query)) = target.split_once('?').filter(|_| !names.is_empty()) else {
         return target.into();
     };
-    let is_meant = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        names.iter().any(|wanted| is_called(name, wanted.as_ref()))
-    };
-    if !query.split('&').any(is_meant) {
+    let shown = |pair: &'a str| part_to_show(pair, names);
+    if !query.split('&').any(|pair| shown(pair).is_some()) {
         return target.into();
     }
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_meant(pair) => format!("{name}={COVER}"),
-        _ => pair.to_owned(),
+    let pairs = query.split('&').map(|pair| match shown(pair) {
+        Some(begin) => format!("{begin}{COVER}"),
+        None => pair.to_owned(),
     });
     let pairs: Vec<String> = pairs.collect();
     format!("{path}?{}", pairs.join("&")).into()
+}
+
+/// What comes before a value that is to be covered, and all behind it with it: where the value ends is anybody's guess. `None`:
+/// there is nothing to cover.
+fn part_to_show<'a>(pair: &'a str, names: &[impl AsRef<str>]) -> Option<&'a str> {
+    let mut begin = 0;
+    for piece in pair.split_inclusive([';', '?']) {
+        if let Some((name, _)) = piece.split_once('=')
+            && names.iter().any(|wanted| is_like(name, wanted.as_ref()))
+        {
+            return pair.get(..begin + name.len() + 1);
+        }
+        begin += piece.len();
+    }
+    None
+}
+
+/// Whether a name is `name` to a program that reads names freely.
+fn is_like(written: &str, name: &str) -> bool {
+    let letters = |name: &'_ str| -> Vec<u8> {
+        let name = percent_decode_str(name).take_while(|byte| *byte != b'[');
+        name.filter(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii())
+            .map(|byte| byte.to_ascii_lowercase())
+            .collect()
+    };
+    let wanted = letters(name);
+    is_called(written, name) || !wanted.is_empty() && letters(written) == wanted
 }
 
 fn is_called(written: &str, name: &str) -> bool {
@@ -87,6 +113,29 @@ mod tests {
         ] {
             assert_eq!(without(query, "k"), rest, "{query}");
         }
+    }
+
+    #[test]
+    fn values_of_what_might_be_read_as_the_name_are_covered() {
+        for (target, shown) in [
+            ("/p?Api_Key=S", "/p?Api_Key=***"),
+            ("/p?api-key=S&b=1", "/p?api-key=***&b=1"),
+            ("/p?apiKey=S", "/p?apiKey=***"),
+            ("/p?api+key=S", "/p?api+key=***"),
+            ("/p?api.key=S", "/p?api.key=***"),
+            ("/p?api%20key=S", "/p?api%20key=***"),
+            ("/p?api_key[]=S", "/p?api_key[]=***"),
+            ("/p?api_key%5B0%5D=S", "/p?api_key%5B0%5D=***"),
+            ("/p?a=1;api_key=S", "/p?a=1;api_key=***"),
+            ("/p?a=1;api_key=S;T&b=2", "/p?a=1;api_key=***&b=2"),
+            ("/p??api_key=S", "/p??api_key=***"),
+            ("/p?a=1?api_key=S", "/p?a=1?api_key=***"),
+            ("/p?a;b=1", "/p?a;b=1"),
+            ("/p?key=1&api_keys=2&=3", "/p?key=1&api_keys=2&=3"),
+        ] {
+            assert_eq!(covered(target, &["api_key"]), shown);
+        }
+        assert_eq!(covered("/p?_=S&-=1&=2", &["_"]), "/p?_=***&-=1&=2");
     }
 
     #[test]
