@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::drain::Phase;
 use crate::exchange::Exchange;
 use crate::message::head::{RequestHead, ResponseHead};
-use crate::message::target::split_port;
+use crate::message::target::canonical_host;
 use crate::upstream::report;
 
 use super::control::Reload;
@@ -198,7 +198,7 @@ fn is_from_a_web_page(request: &RequestHead) -> bool {
 /// Whether its host is an address or `localhost`. A name could be anybody's that points here (DNS rebinding), and its pages
 /// could read what is answered.
 fn is_by_address(request: &RequestHead) -> bool {
-    let host = split_port(request.host()).0;
+    let host = canonical_host(request.host());
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok()
 }

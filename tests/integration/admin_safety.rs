@@ -133,6 +133,11 @@ fn web_pages_change_nothing(engine: Engine) {
     // A name that points here could be anybody's.
     let rebound = "GET /_proxy/status HTTP/1.1\r\nHost: evil.example\r\n\r\n";
     assert_eq!(Client::connect(proxy.admin()).ask(rebound).status, 403);
+    for host in ["LOCALHOST", "localhost.", "LocalHost.:9180", "[::1]:1"] {
+        let named = rebound.replace("evil.example", host);
+        let answer = Client::connect(proxy.admin()).ask(&named);
+        assert_eq!(answer.status, 200, "{host}");
+    }
 }
 
 fn the_token_is_shown_nowhere(engine: Engine) {
