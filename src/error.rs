@@ -220,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_every_code() {
+        let readme = include_str!("../README.md");
+        let table = readme.split("| cause | status |\n").nth(1).unwrap();
+        let table = table.split("\n\n").next().unwrap();
+        for cause in Cause::ALL {
+            assert!(table.contains(&format!("`{cause}`")), "{cause}");
+        }
+    }
+
+    #[test]
     fn codes_are_unique_and_statuses_are_errors() {
         let mut codes: Vec<&str> = Cause::ALL.iter().map(|cause| cause.code()).collect();
         codes.sort_unstable();
