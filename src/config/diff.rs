@@ -2,19 +2,14 @@
 //!
 //! Works on values, not on how they were written: a default that is written out is no difference.
 
-use std::fmt;
-use std::time::Duration;
+mod shown;
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde_json::Value;
 
 use super::model::{Address, Config, HeaderChanges, Limits, Log, Server, ServerAccess};
-use super::units;
-
-/// Longest value that is shown whole.
-const LONGEST: usize = 80;
-
-/// How paths of numbers end that stand for what is not shown.
-const HIDDEN: &str = ".hidden";
+use shown::{HIDDEN, duration, is_secret, show, without_secrets};
 
 /// Settings outside of upstreams and routes that are looked up for every request. Everything else there was given to sockets
 /// and threads when they were made.
@@ -255,56 +250,6 @@ fn join(path: &str, key: &str) -> String {
     let is_named = path.contains(' ') && !path.contains(": ");
     let sign = if is_named { ": " } else { "." };
     format!("{path}{sign}{key}")
-}
-
-fn is_secret(path: &str) -> bool {
-    let words = ["token", "secret", "password", "content.body", "page.body"];
-    words.iter().any(|word| path.ends_with(word)) || path.ends_with(HIDDEN)
-}
-
-/// What may be shown of `value`, which is at `path`. The numbers that stand for secrets say nothing to anybody.
-fn without_secrets(path: &str, value: &Value) -> Value {
-    match value {
-        Value::Null => Value::Null,
-        _ if is_secret(path) => "…".into(),
-        Value::Object(entries) => {
-            let entries = entries.iter().map(|(key, entry)| {
-                let entry = without_secrets(&format!("{path}.{key}"), entry);
-                (key.clone(), entry)
-            });
-            Value::Object(entries.collect())
-        }
-        Value::Array(list) => list
-            .iter()
-            .map(|entry| without_secrets(path, entry))
-            .collect(),
-        other => other.clone(),
-    }
-}
-
-fn show(value: &Value) -> String {
-    if let Some(duration) = duration(value) {
-        return units::format_duration(duration);
-    }
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::Number(number) if number.as_u64() == Some(u64::MAX) => "no limit".to_owned(),
-        other => {
-            let text = other.to_string();
-            match text.char_indices().nth(LONGEST) {
-                Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-                None => text,
-            }
-        }
-    }
-}
-
-/// How serde writes a duration.
-fn duration(value: &Value) -> Option<Duration> {
-    let object: &Map<String, Value> = value.as_object().filter(|object| object.len() == 2)?;
-    let seconds = object.get("secs")?.as_u64()?;
-    let nanos = u32::try_from(object.get("nanos")?.as_u64()?).ok()?;
-    Some(Duration::new(seconds, nanos))
 }
 
 /// Routes where changes of header fields can be compared one by one, though there are none.
