@@ -11,7 +11,7 @@
 //! | 3 | `admit`, `route`, `balance`, `forward`, `respond`, `tunnel` | 0, 2 and `config`; never each other |
 //! | 2 | `upstream` | 0–1 |
 //! | 1 | `config`, `logging`, `tls` | 0; `logging` and `tls` also read `config::model` |
-//! | 0 | `exchange`, `message`, `jose`, `socket`, `error`, `drain`, `clock` | `exchange` may use the others |
+//! | 0 | `exchange`, `message`, `jose`, `socket`, `plain_file`, `error`, `drain`, `clock` | `exchange` may use the others |
 //!
 //! `tests/architecture.rs` holds the code to this table.
 
@@ -46,4 +46,5 @@ pub mod error;
 pub mod exchange;
 pub mod jose;
 pub mod message;
+pub mod plain_file;
 pub mod socket;

@@ -24,11 +24,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["app", "config", "tls"]),
     ("app", &[
         "serve", "accept", "health", "discovery", "admin", "demo", "admit", "route", "balance", "forward", "respond",
-        "tunnel", "upstream", "config", "logging", "tls", "exchange", "message", "jose", "socket", "error", "drain", "clock",
+        "tunnel", "upstream", "config", "logging", "tls", "exchange", "message", "jose", "socket", "plain_file", "error", "drain", "clock",
     ]),
     ("serve", &[
         "admit", "route", "balance", "forward", "respond", "tunnel", "upstream", "config", "logging", "tls", "exchange",
-        "message", "jose", "socket", "error", "drain", "clock",
+        "message", "jose", "socket", "plain_file", "error", "drain", "clock",
     ]),
     ("accept", BELOW_ROOMS),
     ("health", BELOW_ROOMS),
@@ -41,12 +41,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("forward", ROOM),
     ("respond", ROOM),
     ("tunnel", ROOM),
-    ("upstream", &["config", "logging", "tls", "exchange", "message", "socket", "error", "drain", "clock"]),
+    ("upstream", &["config", "logging", "tls", "exchange", "message", "socket", "plain_file", "error", "drain", "clock"]),
     ("config", GROUND),
-    ("tls", &["config::model", "exchange", "message", "socket", "error", "drain", "clock"]),
+    ("tls", &["config::model", "exchange", "message", "socket", "plain_file", "error", "drain", "clock"]),
     ("logging", GROUND),
     ("exchange", &["message", "drain", "error", "socket"]),
     ("socket", &[]),
+    ("plain_file", &[]),
     ("drain", &["clock"]),
     ("message", &[]),
     ("jose", &[]),
@@ -54,7 +55,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
 ];
 const GROUND: &[&str] = &[
-    "exchange", "message", "jose", "socket", "error", "drain", "clock",
+    "exchange",
+    "message",
+    "jose",
+    "socket",
+    "plain_file",
+    "error",
+    "drain",
+    "clock",
 ];
 const BELOW_ROOMS: &[&str] = &[
     "upstream", "config", "logging", "tls", "exchange", "message", "socket", "error", "drain",

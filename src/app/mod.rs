@@ -263,6 +263,11 @@ impl Running {
         &self.drain
     }
 
+    /// How long [`Running::shut_down`] waits for what is in flight, in all.
+    pub fn patience(&self) -> Duration {
+        self.drain_delay.saturating_add(self.drain_timeout)
+    }
+
     /// Drains, then stops all threads. `progress` hears how many exchanges are in flight, at once and every second.
     ///
     /// Another thread may cut it short with [`Drain::advance`] to [`Phase::Stopped`].

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
+use crate::plain_file::{self, Unreadable};
+
 /// Bytes that no state file has: a thousand registrations of each of a hundred upstreams take less.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
@@ -52,18 +54,15 @@ impl StateFile {
     /// # Errors
     /// When there is something that cannot be read.
     pub(super) fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match fs::metadata(&self.path) {
-            Ok(known) if !known.is_file() => {
-                return Err(io::Error::other("it is not a regular file"));
+        match plain_file::read(&self.path, LARGEST) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Unreadable::Failed(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(Unreadable::Failed(error)) => Err(error),
+            Err(Unreadable::Directory | Unreadable::NotRegular) => {
+                Err(io::Error::other("it is not a regular file"))
             }
-            Ok(known) if known.len() > LARGEST => {
-                return Err(io::Error::other("it is too large to be one"));
-            }
-            Ok(_) => (),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            Err(Unreadable::TooLarge) => Err(io::Error::other("it is too large to be one")),
         }
-        fs::read(&self.path).map(Some)
     }
 
     /// Gives it another name, one that nothing has yet, and returns that.

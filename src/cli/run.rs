@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, at, never};
 
 use crate::app::{self, Drain, Inherited, Logging, Options, Outcome, Phase, Running, StartError};
 use crate::config::model::{Config, ListenTls};
@@ -147,13 +148,17 @@ fn reload_when_asked(reloads: Receiver<()>, running: &Running, supervisor: &Arc<
     }
 }
 
+/// How much longer than it may a drain takes before the process ends all the same.
+const LATE: Duration = Duration::from_secs(5);
+/// How long a process that is stopped by force may take to say what it cuts.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Most exchanges that the log names when it is stopped.
 const NAMED: usize = 50;
 
 fn drain(running: Running, asks: Asks, logging: &Arc<Logging>, supervisor: &Supervisor) -> Exit {
     let drain = running.drain().clone();
     log::info!("draining");
-    watch_for_force(asks, drain, Arc::downgrade(logging));
+    watch_for_force(asks, drain, running.patience(), Arc::downgrade(logging));
     let outcome = running.shut_down(&mut |left| {
         say(&format!("draining: {left} in flight…"));
         supervisor.draining(left);
@@ -191,23 +196,51 @@ fn drain(running: Running, asks: Asks, logging: &Arc<Logging>, supervisor: &Supe
     }
 }
 
-/// A second signal stops the wait. The thread ends with the process.
-fn watch_for_force(asks: Asks, drain: Drain, logging: std::sync::Weak<Logging>) {
+/// A second signal stops the wait, and the process when a thread hangs: so does a drain that takes longer than it may. The
+/// thread ends with the process.
+fn watch_for_force(
+    asks: Asks,
+    drain: Drain,
+    patience: Duration,
+    logging: std::sync::Weak<Logging>,
+) {
     let work = move || {
-        while let Some(ask) = asks.next() {
-            match ask {
-                Ask::Stop => drain.advance(Phase::Stopped),
-                Ask::ReopenLogs => {
-                    if let Some(logging) = logging.upgrade() {
-                        logging.reopen();
-                    }
-                }
+        let reopen = || {
+            if let Some(logging) = logging.upgrade() {
+                logging.reopen();
             }
-        }
+        };
+        let late = Instant::now().checked_add(patience.saturating_add(LATE));
+        wait_for_the_end(&asks, &drain, late, LAST_WORDS, &reopen);
+        say("tollgate: stopped; a thread does not end");
+        std::process::exit(Exit::Cut as i32);
     };
     if let Err(error) = thread::Builder::new().name("force".into()).spawn(work) {
         log::error!("a second signal will not be noticed: {error}");
     }
+}
+
+/// Returns when the process should have ended: at `late`, or `last_words` after a stop that is the second one.
+fn wait_for_the_end(
+    asks: &Asks,
+    drain: &Drain,
+    mut late: Option<Instant>,
+    last_words: Duration,
+    reopen: &dyn Fn(),
+) {
+    while let Some(ask) = asks.next_until(late) {
+        match ask {
+            Ask::Stop if !drain.is_stopped() => {
+                drain.advance(Phase::Stopped);
+                let soon = Instant::now().checked_add(last_words);
+                late = late.min(soon).or(soon);
+            }
+            Ask::Stop => (),
+            Ask::ReopenLogs => reopen(),
+        }
+    }
+    // No signal can come any more, the end can.
+    let _ = late.map_or_else(never, at).recv();
 }
 
 /// Panics go to the log, where they are escaped and bounded, with the thread's name and the place.
@@ -222,4 +255,24 @@ fn log_panics() {
         let what = panic.payload_as_str().unwrap_or("no message");
         log::error!("{name} panicked at {place}: {what}");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::consts::{SIGTERM, SIGUSR1};
+
+    #[test]
+    fn a_second_stop_and_a_drain_that_is_late_end_the_process() {
+        let far = Instant::now().checked_add(Duration::from_secs(3600));
+        for late in [far, None] {
+            let (asks, drain) = (Asks::of(&[SIGUSR1, SIGTERM]), Drain::new());
+            let began = Instant::now();
+            wait_for_the_end(&asks, &drain, late, Duration::from_millis(50), &|| ());
+            assert!(drain.is_stopped() && began.elapsed() >= Duration::from_millis(50));
+        }
+        let (asks, drain) = (Asks::of(&[]), Drain::new());
+        wait_for_the_end(&asks, &drain, Some(Instant::now()), LAST_WORDS, &|| ());
+        assert!(!drain.is_stopped());
+    }
 }

@@ -4,8 +4,9 @@
 
 use std::io;
 use std::thread;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select_biased};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -78,15 +79,34 @@ impl Ways {
 impl Asks {
     /// Waits for the next one; a stop comes before what came earlier. `None`: nothing can come any more.
     pub(super) fn next(&self) -> Option<Ask> {
+        self.next_until(None)
+    }
+
+    /// The same, but waits no longer than until `deadline`, if there is one; then there is none.
+    pub(super) fn next_until(&self, deadline: Option<Instant>) -> Option<Ask> {
+        let late = deadline.map_or_else(never, at);
         select_biased! {
             recv(self.stop) -> asked => asked.ok().map(|()| Ask::Stop),
             recv(self.reopen) -> asked => asked.ok().map(|()| Ask::ReopenLogs),
+            recv(late) -> _ => None,
         }
     }
 
     /// Takes the way of the reloads, for a thread of their own: they may take long. At most one waits there.
     pub(super) fn reloads(&mut self) -> Receiver<()> {
         std::mem::replace(&mut self.reload, never())
+    }
+}
+
+#[cfg(test)]
+impl Asks {
+    /// As if these signals had come, and none will come any more.
+    pub(super) fn of(signals: &[i32]) -> Asks {
+        let (ways, asks) = channels();
+        for signal in signals {
+            ways.pass_on(*signal);
+        }
+        asks
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn read(
     place: Place,
     report: &Report,
 ) -> Option<Vec<CredentialFile>> {
-    let text = super::read_regular(path, LARGEST)
+    let text = super::read_file(path, LARGEST)
         .map_err(|why| {
             let message = format!("`file` \"{name}\" {why}");
             let hint = "a relative path starts at the directory of this file";

@@ -33,7 +33,7 @@ pub(crate) fn read(
             let message = format!("`{key}` \"{}\" {why}", name.value);
             report.problem_hint(name.place, message, hint);
         };
-        let text = super::read_regular(path, LARGEST)
+        let text = super::read_file(path, LARGEST)
             .map_err(|why| problem(why, "a relative path starts at the directory of this file"))
             .ok()?;
         let found = parse(format, &text)

@@ -35,6 +35,7 @@ pub use backends_file::{FoundBackends, load_backends, read_text};
 pub use credentials::{Reread, reread};
 pub use problem::{Problem, Problems};
 
+use crate::plain_file::{self, Unreadable};
 use env_file::Line;
 use file::ConfigFile;
 use reader::Document;
@@ -212,7 +213,7 @@ fn read_environment(
 fn read_config(request: &Request, path: &Path, asked: &str, report: &Report) -> Option<ConfigFile> {
     let full = request.working_dir.join(path);
     let name = path.display().to_string();
-    let text = match read_file(&full, LARGEST_FILE) {
+    let text = match read_config_file(&full) {
         Ok(text) => text,
         Err(why) => {
             let place = report.add_source(asked, None);
@@ -272,36 +273,48 @@ fn read_env_file(request: &Request, path: &Path, report: &Report) -> Option<Vec<
     }
 }
 
-/// What a file holds, or why there is nothing.
-fn read_bytes(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
-    let describe = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "does not exist".to_owned(),
-        io::ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
-        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    };
+/// What the configuration file holds: a pipe will do for that one, the reader waits for who writes into it.
+fn read_config_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(describe)?;
-    file.take(largest + 1)
-        .read_to_end(&mut bytes)
-        .map_err(describe)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > largest) {
-        return Err(format!("is larger than {}", units::format_size(largest)));
+    let read =
+        File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
+    let length = read.map_err(|error| describe(&error))?;
+    if u64::try_from(length).is_ok_and(|length| length > LARGEST_FILE) {
+        return Err(too_large(LARGEST_FILE));
     }
-    Ok(bytes)
+    text(bytes)
 }
 
-/// The same for a file that is none of those that may never end, such as a pipe.
-fn read_regular(path: &Path, largest: u64) -> Result<String, String> {
-    if std::fs::metadata(path).is_ok_and(|known| !known.is_file() && !known.is_dir()) {
-        return Err("is not a regular file".to_owned());
-    }
-    read_file(path, largest)
+/// What any other file holds, or why there is nothing.
+fn read_bytes(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
+    plain_file::read(path, largest).map_err(|why| match why {
+        Unreadable::Failed(error) => describe(&error),
+        Unreadable::Directory => "is a directory".to_owned(),
+        Unreadable::NotRegular => "is not a regular file".to_owned(),
+        Unreadable::TooLarge => too_large(largest),
+    })
 }
 
 /// The text of a file without byte order mark, or why there is none.
 fn read_file(path: &Path, largest: u64) -> Result<String, String> {
-    let text = String::from_utf8(read_bytes(path, largest)?).map_err(|error| {
+    text(read_bytes(path, largest)?)
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
+        io::ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+fn too_large(largest: u64) -> String {
+    format!("is larger than {}", units::format_size(largest))
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, String> {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let read = error
             .as_bytes()
             .iter()

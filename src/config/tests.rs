@@ -362,6 +362,46 @@ fn files_that_cannot_be_read_are_named() {
     );
 }
 
+/// A key or a page that is a pipe would keep its reader waiting for who writes into it.
+#[test]
+fn files_that_are_none_are_not_opened() {
+    let (_directory, mut request) = place(&[]);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    let pipe = request.working_dir.join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+    let upstream = |more: &str| {
+        format!("[[upstream]]\nname = \"web\"\nbackends = [\"https://127.0.0.1:1\"]\n{more}\n")
+    };
+    let route = |more: &str| {
+        let upstream = upstream("");
+        format!("{upstream}[[route]]\nupstream = \"web\"\n{more}\n")
+    };
+    request.config = Some(PathBuf::from("t.toml"));
+    for text in [
+        upstream("tls.ca = \"pipe\""),
+        upstream("tls.cert = \"pipe\"\ntls.key = \"pipe\""),
+        upstream("tls.ca = \"/dev/zero\""),
+        upstream("[admin]\ntoken_file = \"pipe\""),
+        upstream("sticky = { secret_file = \"pipe\" }"),
+        route("auth.api_keys.file = \"pipe\""),
+        route("auth.bearer.file = \"pipe\""),
+        route("auth.basic.file = \"pipe\""),
+        route("auth.jwt = { jwks = \"pipe\" }"),
+        route("auth.jwt = { secret_file = \"pipe\" }"),
+        route("auth.jwt = { key = \"pipe\" }"),
+        upstream("[[route]]\nanswer = { body_file = \"pipe\" }"),
+    ] {
+        fs::write(request.working_dir.join("t.toml"), &text).unwrap();
+        let told = load(&request).unwrap_err().to_string();
+        assert!(told.contains("is not a regular file"), "{text}: {told}");
+    }
+    request.config = None;
+    request.env_file = Some(PathBuf::from("pipe"));
+    let told = load(&request).unwrap_err().to_string();
+    assert!(told.contains("\"pipe\" is not a regular file"), "{told}");
+}
+
 #[test]
 fn command_line_alone() {
     let request = Request {

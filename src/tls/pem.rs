@@ -2,14 +2,13 @@
 //!
 //! Does not look into certificates, and does not know whether a key belongs to one.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Fault;
+use crate::plain_file::{self, Unreadable};
 
 /// Longer files are not read: the authorities of all of the web take a quarter of it.
 const LARGEST: u64 = 1 << 20;
@@ -19,26 +18,18 @@ const LARGEST: u64 = 1 << 20;
 /// # Errors
 /// When it is no file, cannot be read, or is larger than 1 MiB.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Fault::of(path, "there is no such file"),
-        std::io::ErrorKind::PermissionDenied => Fault::of(
-            path,
-            "the user that runs tollgate is not allowed to read it",
-        ),
-        _ => Fault::of(path, format!("cannot be read: {error}")),
-    };
-    // Asked before it is opened: a pipe would keep who opens it waiting.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Fault::of(path, "is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST {
-        return Err(Fault::of(path, "is larger than 1 MiB"));
-    }
-    Ok(bytes)
+    plain_file::read(path, LARGEST).map_err(|why| match why {
+        Unreadable::Failed(error) => match error.kind() {
+            std::io::ErrorKind::NotFound => Fault::of(path, "there is no such file"),
+            std::io::ErrorKind::PermissionDenied => Fault::of(
+                path,
+                "the user that runs tollgate is not allowed to read it",
+            ),
+            _ => Fault::of(path, format!("cannot be read: {error}")),
+        },
+        Unreadable::Directory | Unreadable::NotRegular => Fault::of(path, "is not a regular file"),
+        Unreadable::TooLarge => Fault::of(path, "is larger than 1 MiB"),
+    })
 }
 
 /// All certificates of the file at `path`, in its order; never an empty list.

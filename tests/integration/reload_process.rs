@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::support::admin;
 use crate::support::backend::reserve;
+use crate::support::certificates::Authority;
 use crate::support::{Backend, Client, Engine, Process, Proxy, eventually, on_reactor};
 
 on_reactor!(
@@ -16,6 +17,7 @@ on_reactor!(
     a_watched_file_is_read_again,
     a_reload_that_hangs_keeps_nobody_from_stopping,
     a_reload_that_hangs_keeps_nothing_else_from_being_done,
+    a_reload_does_not_wait_for_a_pipe_in_the_place_of_a_file,
 );
 
 fn hangup_and_the_command_reload(_engine: Engine) {
@@ -120,6 +122,27 @@ fn a_reload_that_hangs_keeps_nobody_from_stopping(engine: Engine) {
     for _ in 0..20 {
         process.signal(Signal::HUP);
     }
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait(), 0);
+}
+
+fn a_reload_does_not_wait_for_a_pipe_in_the_place_of_a_file(engine: Engine) {
+    let backend = Backend::fixed("x");
+    let authority = Authority::new("theirs");
+    let text = Proxy::to(engine, [&backend])
+        .more("[[upstream]]\nname = \"far\"\nbackends = [\"https://127.0.0.1:1\"]\nhealth.enabled = false\ntls.ca = \"ca.pem\"")
+        .text();
+    let mut process = Process::config(&text)
+        .file("ca.pem", authority.pem())
+        .start();
+    // It has read the file once it says this.
+    let to = process.admin();
+    hang_readers_of(&process.directory().join("ca.pem"));
+    let order = format!("POST /_proxy/reload HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    let answer = Client::connect(to).ask(&order);
+    assert_eq!(answer.status, 422);
+    assert!(answer.text().contains("is not a regular file"));
+    assert_eq!(process.get("/").text(), "x");
     process.signal(Signal::TERM);
     assert_eq!(process.wait(), 0);
 }
