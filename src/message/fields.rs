@@ -14,7 +14,17 @@ pub struct Fields {
 struct Span {
     start: u32,
     name: u16,
+    origin: Origin,
     value: u32,
+}
+
+/// Who added a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It came with the head: `Connection` there may say that it ends here.
+    Sender,
+    /// It was added here, and nothing that the sender says takes it away.
+    Here,
 }
 
 /// Hop-by-hop fields (RFC 9110 section 7.6.1) that stop here even when `Connection` does not name them, and the
@@ -65,7 +75,16 @@ impl Fields {
 
     /// Adds a field at the end. A name or value too large to be real (64 KiB, 4 GiB) is not added.
     pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        let value = value.as_ref();
+        self.add(name, value.as_ref(), Origin::Sender);
+    }
+
+    /// The same for one that is none of the sender's: it travels on even where the sender's `Connection` names it, which speaks
+    /// of what the sender has sent (RFC 9110 section 7.6.1).
+    pub fn append_ours(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.add(name, value.as_ref(), Origin::Here);
+    }
+
+    fn add(&mut self, name: &str, value: &[u8], origin: Origin) {
         let (Ok(start), Ok(name_length), Ok(value_length)) = (
             u32::try_from(self.bytes.len()),
             u16::try_from(name.len()),
@@ -78,6 +97,7 @@ impl Fields {
         self.spans.push(Span {
             start,
             name: name_length,
+            origin,
             value: value_length,
         });
     }
@@ -146,15 +166,19 @@ impl Fields {
             .any(|candidate| candidate.eq_ignore_ascii_case(member.as_bytes()))
     }
 
-    /// The fields that may travel on: without [`HOP_BY_HOP`] and without all that `Connection` names.
+    /// The fields that may travel on: without [`HOP_BY_HOP`], and without what the sender's `Connection` names of its own.
     pub fn end_to_end(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let named: Vec<&[u8]> = self.members("connection").collect();
-        self.iter().filter(move |(name, _)| {
-            !is_hop_by_hop(name)
-                && !named
-                    .iter()
-                    .any(|member| member.eq_ignore_ascii_case(name.as_bytes()))
-        })
+        let is_named = move |name: &str| {
+            let mut named = named.iter();
+            named.any(|member| member.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let travels = move |span: &&Span| {
+            let name = name_of(&self.bytes, **span);
+            !is_hop_by_hop(name) && (span.origin == Origin::Here || !is_named(name))
+        };
+        let spans = self.spans.iter().filter(travels);
+        spans.map(|span| (name_of(&self.bytes, *span), value_of(&self.bytes, *span)))
     }
 }
 
@@ -229,6 +253,19 @@ mod tests {
         let fields = sample();
         let names: Vec<&str> = fields.end_to_end().map(|(name, _)| name).collect();
         assert_eq!(names, ["Host", "Set-Cookie", "set-cookie"]);
+    }
+
+    #[test]
+    fn what_connection_names_of_ours_does() {
+        let mut fields = sample();
+        fields.append_ours("X-Drop", "2");
+        fields.append_ours("keep-alive", "1");
+        let dropped: Vec<_> = fields
+            .end_to_end()
+            .filter(|(name, _)| *name == "X-Drop")
+            .collect();
+        assert_eq!(dropped, [("X-Drop", b"2".as_slice())]);
+        assert_eq!(fields.end_to_end().count(), 4);
     }
 
     #[test]

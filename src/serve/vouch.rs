@@ -1,6 +1,6 @@
 //! What is known of the client's certificate becomes fields of its request, and what clients claim about certificates goes.
 //!
-//! It is done before anything looks at the request: routes, rules and backends may rely on these fields alike. A trusted proxy
+//! The client cannot take them away again with its `Connection` field. It is done before anything looks at the request: routes, rules and backends may rely on these fields alike. A trusted proxy
 //! in front may have asked for the certificate itself; then it is believed, as in everything else.
 
 use crate::config::model::Server;
@@ -59,9 +59,9 @@ fn drop_claims(fields: &mut Fields, header: Option<&str>) {
 
 fn tell(fields: &mut Fields, header: &str, certificate: &ClientCertificate) {
     if let Some(subject) = &certificate.subject {
-        fields.append(header, subject.as_bytes());
+        fields.append_ours(header, subject.as_bytes());
     }
-    fields.append(FINGERPRINT, certificate.fingerprint.as_bytes());
+    fields.append_ours(FINGERPRINT, certificate.fingerprint.as_bytes());
 }
 
 #[cfg(test)]

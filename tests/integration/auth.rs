@@ -11,6 +11,7 @@ on_each_engine!(
     own_answers_are_guarded,
     a_key_in_a_query_leads_nowhere_else,
     a_reload_ends_what_an_old_key_opened,
+    a_client_does_not_take_away_what_is_told_about_it,
 );
 
 const ALICE: &str = "alice-0123456789";
@@ -30,6 +31,34 @@ fn both() -> String {
 
 fn ask(client: &mut Client, target: &str, fields: &str) -> Response {
     client.ask(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"))
+}
+
+/// `Connection` names what ends here of what the client has sent (RFC 9110 section 7.6.1), and nothing else.
+fn a_client_does_not_take_away_what_is_told_about_it(engine: Engine) {
+    let backend = Backend::fixed("in");
+    let more = both()
+        + "[route.headers.request]\nset = { X-Who = \"{user}\" }\nadd = { X-From = \"{client_ip}\" }\n";
+    let proxy = Proxy::to(engine, [&backend]).more(&more).start();
+    let fields = format!(
+        "X-Key: {ALICE}\r\nX-Mine: 1\r\nX-User: root\r\nConnection: X-Mine, x-user, X-Who, x-from, X-Forwarded-For, \
+         X-Real-IP, Forwarded, Via, X-Request-ID, Host\r\n"
+    );
+    assert_eq!(ask(&mut proxy.client(), "/", &fields).status, 200);
+    let seen = backend.only();
+    for (name, value) in [
+        ("x-user", Some("alice")),
+        ("x-who", Some("alice")),
+        ("x-from", Some("127.0.0.1")),
+        ("x-forwarded-for", Some("127.0.0.1")),
+        ("x-real-ip", Some("127.0.0.1")),
+        ("host", Some("h")),
+        ("x-mine", None),
+    ] {
+        assert_eq!(seen.get(name).as_deref(), value, "{name}");
+    }
+    for name in ["forwarded", "via", "x-request-id"] {
+        assert!(seen.get(name).is_some(), "{name}");
+    }
 }
 
 fn keys_and_tokens_let_in(engine: Engine) {

@@ -63,7 +63,8 @@ fn who_is_let_in_is_known_to_the_backend(engine: Engine) {
     let more =
         routes(&auth.url(), lines) + "[route.headers.request]\nset = { X-Who = \"{user}\" }\n";
     let proxy = Proxy::to(engine, [&backend]).more(&more).start();
-    let forged = "X-User: root\r\nx-user: root\r\nX_User: root\r\nX-Groups: admin\r\nX-Absent: x\r\nX-Other: mine\r\n";
+    let forged = "X-User: root\r\nx-user: root\r\nX_User: root\r\nX-Groups: admin\r\nX-Absent: x\r\nX-Other: mine\r\n\
+        Connection: X-User, X-Groups, X-Who\r\n";
     let answer = ask(&mut proxy.client(), "/", forged);
     assert_eq!((answer.status, answer.text().as_str()), (200, "in"));
     assert_eq!(answer.get("set-cookie"), None);

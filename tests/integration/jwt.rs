@@ -173,7 +173,8 @@ fn backends_are_told_what_the_token_says_and_nothing_else(engine: Engine) {
     ) + "[route.headers.request]\nset = { X-Who = \"{user}/{claim:tenant}\" }\n";
     let proxy = Proxy::to(engine, [&backend]).more(&lines).start();
     let mut client = proxy.client();
-    let forged = "X-User-Id: root\r\nx_user_id: root\r\nX-ROLE: admin\r\nX_Role: admin\r\nX-City: x\r\nX-City: y\r\n";
+    let forged = "X-User-Id: root\r\nx_user_id: root\r\nX-ROLE: admin\r\nX_Role: admin\r\nX-City: x\r\nX-City: y\r\n\
+        Connection: X-User-Id, x-role, X-City, X-Who\r\n";
     for (more, role, city) in [
         ("", None, None),
         (

@@ -239,7 +239,8 @@ fn certificates_of_clients_are_told_and_never_believed(engine: Engine) {
     );
     let proxy = setup.server(&auth).start();
     let asks = "GET / HTTP/1.1\r\nHost: test\r\nX-Client-Cert-Subject: CN=root\r\n\
-        X_Client-Cert_Fingerprint: 00\r\nX-Client-Cert-More: x\r\n\r\n";
+        X_Client-Cert_Fingerprint: 00\r\nX-Client-Cert-More: x\r\n\
+        Connection: keep-alive, x-client-cert-subject, X-Client-Cert-Fingerprint\r\n\r\n";
     for version in [&version::TLS12, &version::TLS13] {
         let (config, fingerprint) = secure::config_of(version, &authority.client());
         let mut stream = secure::open(connect(&proxy), config);
