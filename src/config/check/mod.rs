@@ -30,6 +30,7 @@ mod server;
 mod status;
 mod template;
 mod tls;
+mod unguarded;
 mod upstream;
 mod upstream_tls;
 
@@ -56,6 +57,7 @@ pub(crate) fn check(file: &ConfigFile, report: &Report) -> Config {
     let upstreams = upstream::check_upstreams(file, &server, report);
     let mut routes = route::check_routes(file, &server, &upstreams, report);
     identity::protect(&mut routes);
+    unguarded::warn(&routes, &file.routes, report);
     Config {
         origin: file.origin.clone(),
         admin,
