@@ -124,7 +124,7 @@ fn what_the_reactor_engine_takes() {
          listener_threads = 4\nreuse_port = true\ntrusted_proxies = [\"10.0.0.7\"]\ntrusted_network = true\n\
          [server.limits]\nconnections = 5\nconnections_per_client = 4\nrequests_per_connection = 0\ntunnels = 0\n\
          [server.timeouts]\nhead = \"1s\"\nkeep_alive = \"2s\"\nmin_rate = \"0B\"\ntunnel_idle = \"3s\"\n\
-         [admin]\nlisten = \"0.0.0.0:9180\"\ntoken = \"t\"\n{MINIMAL}\
+         [admin]\nlisten = \"0.0.0.0:9180\"\ntoken = \"0123456789abcdef\"\n{MINIMAL}\
          [[upstream]]\nname = \"app\"\nbackends = [\"unix:/run/a\", {{ id = \"b\", url = \"unix:/run/b\" }}]\n\
          [[route]]\nupstream = \"app\"\nupgrade = false\n"
     );
@@ -513,6 +513,31 @@ fn secrets_are_never_printed() {
     }
     let text = problems(&MINIMAL.replace("127", "me:hunter2@127"));
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn what_may_be_more_than_is_meant_is_told() {
+    let text = format!(
+        "[server]\ntrusted_proxies = [\"0.0.0.0/0\", \"10.0.0.1/8\", \"10.0.0.1\", \"::1/128\"]\n\
+         [admin]\ntoken = \"not-to-be-told\"\n{MINIMAL}\
+         [[route]]\nupstream = \"app\"\nallow = [\"192.168.1.7/24\"]\nmatch.client_ip = \"192.168.0.1/16\"\n\
+         [[upstream]]\nname = \"app\"\nbackends = [\"http://127.0.0.1:1\"]\n"
+    );
+    let loaded = load_str("t.toml", &text).map_err(|problems| problems.to_string());
+    let warnings = loaded.unwrap().warnings;
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let wanted = [
+        "\"0.0.0.0/0\" trusts everybody",
+        "\"10.0.0.1/8\" is the whole network 10.0.0.0/8",
+        "the admin token is shorter than 16 characters",
+        "\"192.168.1.7/24\" is the whole network 192.168.1.0/24",
+        "\"192.168.0.1/16\" is the whole network 192.168.0.0/16",
+    ];
+    assert_eq!(told.len(), wanted.len(), "{told:#?}");
+    for (told, wanted) in told.iter().zip(wanted) {
+        assert!(told.contains(wanted), "{told}");
+        assert!(!told.contains("not-to-be-told"), "{told}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Method;
 use ipnet::IpNet;
 
-use super::address::{parse_host_match, parse_network};
+use super::address::{parse_host_match, parse_network, warn_of_host_bits};
 use super::route::{check_conditions, check_methods};
 use crate::config::file::{ListsFile, RuleFile, RulesFile, ServerFile, Written};
 use crate::config::model::{
@@ -73,7 +73,10 @@ fn check_networks(key: &str, written: &At<Vec<At<String>>>, report: &Report) -> 
     let mut networks: Vec<IpNet> = Vec::with_capacity(count);
     for entry in &written.value {
         match parse_network(&entry.value) {
-            Ok(network) => networks.push(network),
+            Ok(network) => {
+                warn_of_host_bits(entry, network, report);
+                networks.push(network);
+            }
             Err((message, hint)) => report.problem_hint(entry.place, message, hint),
         }
     }

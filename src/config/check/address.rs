@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use crate::config::model::{Address, BackendAddress, HostMatch};
+use crate::config::report::{At, Report};
 
 /// `sun_path` has 108 bytes, and the last one ends the path (unix(7)).
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -300,6 +301,16 @@ pub(super) fn parse_network(text: &str) -> Result<IpNet, Fault> {
             format!("\"{text}\" is not a network or an address"),
             "write it as in \"10.0.0.0/8\", \"192.168.1.7\" or \"fd00::/8\"",
         ),
+    }
+}
+
+/// Says it when `written` names one address of `network` together with the length of its prefix: one of both may be meant.
+pub(super) fn warn_of_host_bits(written: &At<String>, network: IpNet, report: &Report) {
+    let parsed = written.value.parse::<IpNet>();
+    if parsed.is_ok_and(|parsed| parsed.addr() != parsed.network()) {
+        let message = format!("\"{}\" is the whole network {network}", written.value);
+        let hint = "write the network, or the address without `/`";
+        report.warning(written.place, message, hint);
     }
 }
 

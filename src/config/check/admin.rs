@@ -9,6 +9,9 @@ use crate::config::report::Report;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
+/// Shorter ones can be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Checks `[admin]`.
 pub(super) fn check_admin(
     file: &AdminFile,
@@ -36,6 +39,14 @@ pub(super) fn check_admin(
                 format!("listen on 127.0.0.1:{}, or write `trusted_network = true` in [server] when only trusted clients can connect", ip.port()),
             );
         }
+    }
+    let token = file.token.as_ref();
+    if let Some(token) = token.filter(|token| token.value.bytes().len() < SHORTEST_TOKEN) {
+        let message = format!(
+            "the admin token is shorter than {SHORTEST_TOKEN} characters: it can be guessed"
+        );
+        let hint = "`openssl rand -hex 24` makes a good one";
+        report.warning_unseen(token.place, message, hint);
     }
     let mut others = server.listen.iter().map(|other| &other.address);
     if let Some(other) = others.find(|other| address::collide(other, &listen)) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use super::address::parse_network;
+use super::address::{parse_network, warn_of_host_bits};
 use super::engine::{check_engine, reactor_only};
 use super::https::check_redirect_https;
 use super::limits::{check_limits, check_timeouts};
@@ -112,7 +112,15 @@ fn check_trusted_proxies(file: &ServerFile, report: &Report) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for entry in written.into_iter().flat_map(|written| &written.value) {
         match parse_network(&entry.value) {
-            Ok(network) => networks.push(network),
+            Ok(network) => {
+                if network.prefix_len() == 0 {
+                    let message = format!("\"{}\" trusts everybody", entry.value);
+                    let hint = "every client can say then that it is another one; name the proxies";
+                    report.warning(entry.place, message, hint);
+                }
+                warn_of_host_bits(entry, network, report);
+                networks.push(network);
+            }
             Err((message, hint)) => report.problem_hint(entry.place, message, hint),
         }
     }

@@ -3,7 +3,7 @@
 use http::Method;
 use ipnet::IpNet;
 
-use super::super::address::parse_network;
+use super::super::address::{parse_network, warn_of_host_bits};
 use crate::config::file::{ConditionsFile, Pairs, Written};
 use crate::config::model::{Conditions, NamedValue, ValueMatch};
 use crate::config::report::{At, Place, Report};
@@ -236,6 +236,7 @@ fn check_networks(written: &Written<Vec<At<String>>>, report: &Report) -> Option
     }
     let parsed = written.value.iter().map(|entry| {
         parse_network(&entry.value)
+            .inspect(|network| warn_of_host_bits(entry, *network, report))
             .map_err(|(message, hint)| report.problem_hint(entry.place, message, hint))
             .ok()
     });
