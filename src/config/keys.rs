@@ -277,6 +277,8 @@ const SECURITY_HEADERS: &[&str] = &[
 const TLS: &[&str] = &["ca", "verify", "server_name", "cert", "key"];
 /// What an entry of `allow_if` and `deny_if` can ask for.
 const CONDITIONS: &[&str] = &["method", "header", "query", "cookie", "client_ip"];
+/// The tables with them.
+const CONDITION_TABLES: [&str; 2] = ["route.allow_if", "route.deny_if"];
 
 /// Stands for the top of a file of backends.
 pub(crate) const BACKENDS_FILE: &str = "backends file";
@@ -326,6 +328,10 @@ pub(crate) fn unknown(table: &str, key: &str) -> (String, String) {
         return (format!("`{key}` {title} {why}"), "leave it out".to_owned());
     }
     let message = format!("unknown key `{key}` {title}");
+    if CONDITION_TABLES.contains(&table) && matches!(key, "path" | "path_exact" | "host") {
+        let hint = "give it a route of its own, with it in `match` and, to bar all, `answer = { status = 403 }`";
+        return (message, hint.to_owned());
+    }
     let known = of(table).iter().copied();
     if suggest::nearest(key, known.clone()).is_none()
         && let Some((owner, _)) = TABLES.iter().find(|(_, keys)| keys.contains(&key))
@@ -342,6 +348,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_get_the_best_hint() {
+        let (_, hint) = unknown("route.deny_if", "path");
+        assert!(hint.starts_with("give it a route of its own"), "{hint}");
         assert_eq!(
             unknown("server", "lisen"),
             (

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::credentials::{Digests, Hashes, LONGEST_NAME};
 use super::{forward_auth, given, headers, jwt};
-use crate::config::file::{ApiKeysFile, AuthFile, BasicFile, BearerFile, RouteFile, Written};
+use crate::config::file::{
+    ApiKeysFile, AuthFile, BasicFile, BearerFile, CredentialFile, CredentialsFile, RouteFile,
+    Written,
+};
 use crate::config::model::{
     ApiKeys, Auth, Basic, Bearer, CredentialFile as WatchedCredentials, HeaderChanges, Piece,
     Template, Variable,
@@ -92,11 +95,12 @@ fn check_keys(file: &ApiKeysFile, report: &Report) -> ApiKeys {
             "use letters, digits, `-`, `.`, `_` and `~`, as in \"api_key\"",
         );
     }
-    if file.keys.is_empty() && file.file.is_none() {
+    let has_none = is_empty(&file.keys, file.file.as_ref());
+    if has_none && !file.broken {
         report.problem_hint(
             file.place,
             "`api_keys` has no keys",
-            "add `keys = { NAME = \"sha256:…\" }` or `file`; `tollgate hash-key` prints such a value",
+            "add `keys = { NAME = \"sha256:…\" }` or a `file` with some; `tollgate hash-key` prints such a value",
         );
     }
     let mut keys = Digests::new("key", report);
@@ -112,11 +116,12 @@ fn check_keys(file: &ApiKeysFile, report: &Report) -> ApiKeys {
 }
 
 fn check_bearer(file: &BearerFile, report: &Report) -> Bearer {
-    if file.tokens.is_empty() && file.file.is_none() {
+    let has_none = is_empty(&file.tokens, file.file.as_ref());
+    if has_none && !file.broken {
         report.problem_hint(
             file.place,
             "`bearer` has no tokens",
-            "add `tokens = { NAME = \"sha256:…\" }` or `file`; `tollgate hash-key` prints such a value",
+            "add `tokens = { NAME = \"sha256:…\" }` or a `file` with some; `tollgate hash-key` prints such a value",
         );
     }
     let mut tokens = Digests::new("token", report);
@@ -130,11 +135,12 @@ fn check_bearer(file: &BearerFile, report: &Report) -> Bearer {
 }
 
 fn check_basic(file: &BasicFile, report: &Report) -> Basic {
-    if file.users.is_empty() && file.file.is_none() {
+    let has_none = is_empty(&file.users, file.file.as_ref());
+    if has_none && !file.broken {
         report.problem_hint(
             file.place,
             "`basic` has no users",
-            "add `users = { NAME = \"$argon2id$…\" }` or `file`; `tollgate hash-password` prints such a value",
+            "add `users = { NAME = \"$argon2id$…\" }` or a `file` with some; `tollgate hash-password` prints such a value",
         );
     }
     let mut hashes = Hashes::new(report);
@@ -145,6 +151,11 @@ fn check_basic(file: &BasicFile, report: &Report) -> Basic {
             entries: hashes.check(&file.entries),
         }),
     }
+}
+
+/// Whether there is nobody whom this lets in. (A file that is emptied later is taken as it is.)
+fn is_empty(written: &[CredentialFile], file: Option<&CredentialsFile>) -> bool {
+    written.is_empty() && file.is_none_or(|file| file.entries.is_empty())
 }
 
 /// Whether it stands for itself in a URL (RFC 3986 section 2.3).

@@ -67,6 +67,12 @@ impl<'a> Digests<'a> {
             }
             return digest;
         }
+        if self.is_bare_digest(entry, text) {
+            let message = format!("the {kind} of `{name}` looks like a hash");
+            let hint = "a SHA-256 is written `sha256:` and 64 hexadecimal digits; of a key that looks so itself, write that hash";
+            entry.problem(report, message, hint);
+            return None;
+        }
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             let message = format!("the {kind} of `{name}` is empty, or no client can send it");
             let hint = "use letters, digits and ASCII punctuation, without spaces";
@@ -87,6 +93,16 @@ impl<'a> Digests<'a> {
             entry.warning(report, message, hint);
         }
         Some(KeyDigest::of(text.as_bytes()))
+    }
+
+    /// Whether it was meant as a hash, without what begins one. Taken for a key it would let in who knows the hash.
+    fn is_bare_digest(&self, entry: &CredentialFile, text: &str) -> bool {
+        let begins_so = text
+            .get(..7)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case("sha256:"));
+        // In variables there are keys, and `openssl rand -hex 32` makes such ones.
+        let is_key = matches!(entry.origin, Origin::Environment(_));
+        begins_so || !is_key && KeyDigest::parse(text).is_some()
     }
 
     /// One name may have several keys, while they are being changed; but one key has one name.

@@ -30,6 +30,8 @@ pub(crate) struct ApiKeysFile {
     pub(crate) query: Written<String>,
     pub(crate) keys: Vec<CredentialFile>,
     pub(crate) file: Option<CredentialsFile>,
+    /// A part of it is a problem that is already reported; so in the others.
+    pub(crate) broken: bool,
 }
 
 /// `bearer`.
@@ -38,6 +40,7 @@ pub(crate) struct BearerFile {
     pub(crate) place: Place,
     pub(crate) tokens: Vec<CredentialFile>,
     pub(crate) file: Option<CredentialsFile>,
+    pub(crate) broken: bool,
 }
 
 /// `basic`.
@@ -46,6 +49,7 @@ pub(crate) struct BasicFile {
     pub(crate) place: Place,
     pub(crate) users: Vec<CredentialFile>,
     pub(crate) file: Option<CredentialsFile>,
+    pub(crate) broken: bool,
 }
 
 /// A file of credentials, and what is in it.

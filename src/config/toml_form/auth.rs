@@ -26,12 +26,16 @@ pub(super) fn read(route: &Table<'_>) -> Option<AuthFile> {
         strip_credentials: table.boolean("strip_credentials"),
         user_header: table.string("user_header"),
         broken: false,
-        api_keys: api_keys.map(|table| ApiKeysFile {
-            place: table.place,
-            header: table.string("header"),
-            query: table.string("query"),
-            keys: credentials(&table, "keys", "the key of"),
-            file: file(&table),
+        api_keys: api_keys.map(|table| {
+            let (entries, file, broken) = read_both(&table, "keys", "the key of");
+            ApiKeysFile {
+                place: table.place,
+                header: table.string("header"),
+                query: table.string("query"),
+                keys: entries,
+                file,
+                broken,
+            }
         }),
         jwt: table
             .table("jwt", "route.auth.jwt")
@@ -39,25 +43,49 @@ pub(super) fn read(route: &Table<'_>) -> Option<AuthFile> {
         forward: table
             .table("forward", "route.auth.forward")
             .map(|table| jwt::read_forward(&table)),
-        bearer: bearer.map(|table| BearerFile {
-            place: table.place,
-            tokens: credentials(&table, "tokens", "the token of"),
-            file: file(&table),
+        bearer: bearer.map(|table| {
+            let (entries, file, broken) = read_both(&table, "tokens", "the token of");
+            BearerFile {
+                place: table.place,
+                tokens: entries,
+                file,
+                broken,
+            }
         }),
-        basic: basic.map(|table| BasicFile {
-            place: table.place,
-            users: credentials(&table, "users", "the password hash of"),
-            file: file(&table),
+        basic: basic.map(|table| {
+            let (entries, file, broken) = read_both(&table, "users", "the password hash of");
+            BasicFile {
+                place: table.place,
+                users: entries,
+                file,
+                broken,
+            }
         }),
     })
 }
 
-/// A table of names that the user chose, with a secret each.
-fn credentials(table: &Table<'_>, key: &str, what: &str) -> Vec<CredentialFile> {
-    let pairs = table
-        .item(key)
-        .and_then(|item| Table::pairs(&item, &format!("`{key}`")));
-    let pairs = pairs.unwrap_or_default().into_iter();
+/// What is under `key`, what is in `file`, and whether a part of these is a problem, which is reported.
+fn read_both(
+    table: &Table<'_>,
+    key: &str,
+    what: &str,
+) -> (Vec<CredentialFile>, Option<CredentialsFile>, bool) {
+    let (entries, is_short) = credentials(table, key, what);
+    let file = file(table);
+    let is_unread = file.is_none() && table.item("file").is_some();
+    (entries, file, is_short || is_unread)
+}
+
+/// A table of names that the user chose, with a secret each; and whether some cannot be read.
+fn credentials(table: &Table<'_>, key: &str, what: &str) -> (Vec<CredentialFile>, bool) {
+    let Some(item) = table.item(key) else {
+        return (Vec::new(), false);
+    };
+    let Some(pairs) = Table::pairs(&item, &format!("`{key}`")) else {
+        return (Vec::new(), true);
+    };
+    let count = pairs.len();
+    let pairs = pairs.into_iter();
     let entries = pairs.filter_map(|(name, item)| {
         let value = item.string(&format!("{what} `{name}`"))?;
         let origin = if item.has_variable() {
@@ -71,7 +99,9 @@ fn credentials(table: &Table<'_>, key: &str, what: &str) -> Vec<CredentialFile> 
             origin,
         })
     });
-    entries.collect()
+    let entries: Vec<CredentialFile> = entries.collect();
+    let is_short = entries.len() < count;
+    (entries, is_short)
 }
 
 fn file(table: &Table<'_>) -> Option<CredentialsFile> {
