@@ -41,7 +41,7 @@ pub struct Question<'a> {
     pub url: &'a str,
     /// Header fields of the form `Name: value`.
     pub fields: &'a [String],
-    /// The entry of `listen` that it comes by, as configured; none: the first.
+    /// The entry of `listen` that it comes by, as configured; none: the first, that speaks what the URL begins with.
     pub listener: Option<&'a str>,
     /// Where the connection comes from; the client's address, unless this is a trusted proxy that names another one.
     pub peer: IpAddr,
@@ -75,10 +75,11 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
     };
     let trusted = &config.server.trusted_proxies;
     let mut client = Client::identify(question.peer.to_canonical(), &head.fields, trusted);
-    client.listener = listener(config, question.listener)?;
-    let listens = &config.server.listen;
-    let listen = listens.get(client.listener);
-    client.has_tls = listen.is_some_and(|listen| listen.tls == ListenTls::Tls);
+    client.listener = match question.listener {
+        Some(asked) => listener(config, asked)?,
+        None => likely_listener(config, question.url),
+    };
+    client.has_tls = has_tls(config, client.listener);
     vouch::check_claims(&mut head.fields, &client, &config.server);
     let (effective, words) = with_files(config);
     let snapshot = Snapshot::new(Arc::new(effective));
@@ -105,14 +106,32 @@ pub fn explain(config: &Config, question: Question<'_>) -> Result<Explanation, S
 }
 
 /// Which entry of `listen` is meant.
-fn listener(config: &Config, asked: Option<&str>) -> Result<usize, String> {
-    let Some(asked) = asked else {
-        return Ok(0);
-    };
+fn listener(config: &Config, asked: &str) -> Result<usize, String> {
     let mut listeners = config.server.access.listeners.iter();
     listeners
         .position(|listener| listener.address == asked)
         .ok_or_else(|| format!("no entry of `listen` is {asked}"))
+}
+
+/// The first entry that speaks what `url` begins with; else the first of all.
+fn likely_listener(config: &Config, url: &str) -> usize {
+    let begins_with = |scheme: &str| {
+        let begin = url.get(..scheme.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+    };
+    let wanted = match () {
+        () if begins_with("https://") => true,
+        () if begins_with("http://") => false,
+        () => return 0,
+    };
+    let mut all = 0..config.server.listen.len();
+    all.find(|listener| has_tls(config, *listener) == wanted)
+        .unwrap_or(0)
+}
+
+fn has_tls(config: &Config, listener: usize) -> bool {
+    let listen = config.server.listen.get(listener);
+    listen.is_some_and(|listen| listen.tls == ListenTls::Tls)
 }
 
 /// Whether it is anything but a refusal, and what happens.
@@ -306,6 +325,52 @@ mod tests {
                 peer: "127.0.0.1".parse().unwrap(),
             },
         )
+    }
+
+    #[test]
+    fn the_url_says_whether_it_comes_over_tls() {
+        let config = "[server]\nlisten = [\"127.0.0.1:1\", { address = \"127.0.0.1:2\", tls = \"self-signed\" }]\n\
+            redirect_https = true\n\
+            [[upstream]]\nname = \"web\"\nbackends = [\"http://127.0.0.1:9\"]\n\
+            [[route]]\nupstream = \"web\"\nsecurity_headers = { hsts = \"1y\" }\n";
+        let config =
+            crate::config::load_str("test", config).map_err(|problems| problems.to_string());
+        let config = config.unwrap().config;
+        let ask = |url, listener| {
+            let question = Question {
+                method: "GET",
+                url,
+                fields: &[],
+                listener,
+                peer: "127.0.0.1".parse().unwrap(),
+            };
+            let told = explain(&config, question).unwrap();
+            let has_hsts = told
+                .steps
+                .iter()
+                .any(|step| step.contains("Strict-Transport-Security"));
+            let policy = "Content-Security-Policy: frame-ancestors 'self'";
+            let forwarded = told.verdict.starts_with("forward to");
+            assert!(
+                !forwarded || told.steps.iter().any(|step| step.ends_with(policy)),
+                "{told:?}"
+            );
+            (told.verdict.starts_with("forward to"), has_hsts)
+        };
+        for (url, listener, over_tls) in [
+            ("https://h/", None, true),
+            ("HTTPS://h/", None, true),
+            ("http://h/", None, false),
+            ("/", None, false),
+            ("https://h/", Some("127.0.0.1:1"), false),
+            ("http://h/", Some("127.0.0.1:2"), true),
+        ] {
+            assert_eq!(
+                ask(url, listener),
+                (over_tls, over_tls),
+                "{url} {listener:?}"
+            );
+        }
     }
 
     #[test]

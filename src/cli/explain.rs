@@ -22,7 +22,7 @@ pub(super) struct Explain {
     /// Where the request comes from; X-Forwarded-For counts if that is a trusted proxy
     #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
     client_ip: IpAddr,
-    /// The entry of `listen` that it comes by [default: the first]
+    /// The entry of `listen` that it comes by [default: the first that speaks what the URL begins with]
     #[arg(long, value_name = "ADDRESS")]
     listener: Option<String>,
     #[command(flatten)]
