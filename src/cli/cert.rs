@@ -64,6 +64,12 @@ pub(super) fn run(cert: &Cert) -> Exit {
 fn write(cert: &Cert, made: &SelfSigned) -> Result<PathBuf, String> {
     let folder = &cert.out;
     let told = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
+    if folder.exists() && !folder.is_dir() {
+        let folder = folder.display();
+        return Err(format!(
+            "{folder} is not a folder: `--out` names the one for {CERTIFICATE} and {KEY}"
+        ));
+    }
     fs::create_dir_all(folder).map_err(|error| told(folder, &error))?;
     let folder = fs::canonicalize(folder).map_err(|error| told(folder, &error))?;
     let files = [
@@ -202,6 +208,12 @@ mod tests {
     fn what_is_no_name_is_refused_and_paths_are_fit_for_toml() {
         let folder = tempfile::tempdir().unwrap();
         let mut asked = cert(folder.path(), false);
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        asked.out = file;
+        let made = SelfSigned::new(&["a".to_owned()], 1).ok().unwrap();
+        let told = write(&asked, &made).unwrap_err();
+        assert!(told.contains("file is not a folder: `--out`"), "{told}");
         asked.host = vec!["b\u{fc}cher.example".to_owned()];
         assert_eq!(run(&asked), Exit::Usage);
         assert_eq!(toml_text(Path::new("/a$\"b\\c")), "\"/a$$\\\"b\\\\c\"");

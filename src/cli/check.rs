@@ -80,6 +80,17 @@ fn summary(config: &Config, tls: &[String]) -> String {
     text
 }
 
+/// How many days a certificate is still valid; below 0, one day more than it has been expired for.
+fn left(days: i64) -> String {
+    match days {
+        -1 => "expired less than a day ago".to_owned(),
+        -2 => "expired 1 day ago".to_owned(),
+        ..=-3 => format!("expired {} days ago", days.unsigned_abs() - 1),
+        1 => "1 day left".to_owned(),
+        _ => format!("{days} days left"),
+    }
+}
+
 /// The certificates as they are in their files, and what is odd about them.
 fn described_tls(settings: &ServerTls) -> Result<Vec<String>, Fault> {
     if matches!(settings.certificates, Certificates::SelfSigned { .. }) {
@@ -95,8 +106,9 @@ fn described_tls(settings: &ServerTls) -> Result<Vec<String>, Fault> {
         let file = shown.file.as_ref().map(|file| file.display().to_string());
         let file = file.unwrap_or_default();
         let names = shown.names.join(", ");
-        let (left, until) = (shown.validity.days_left(now), shown.validity.until_text());
-        lines.push(format!("{file}: {names}, {left} days left (until {until})"));
+        let left = left(shown.validity.days_left(now));
+        let until = shown.validity.until_text();
+        lines.push(format!("{file}: {names}, {left} (until {until})"));
         if let Some(warning) = shown.warning(now) {
             say(&format!("warning: {file} {warning}"));
         }
@@ -272,6 +284,20 @@ fn describe_conditions(conditions: &Conditions) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_never_negative() {
+        for (days, text) in [
+            (2, "2 days left"),
+            (1, "1 day left"),
+            (0, "0 days left"),
+            (-1, "expired less than a day ago"),
+            (-2, "expired 1 day ago"),
+            (-9, "expired 8 days ago"),
+        ] {
+            assert_eq!(super::left(days), text);
+        }
+    }
 
     #[test]
     fn every_form_of_address_reads_well() {

@@ -239,8 +239,11 @@ fn respond(
     let end = respond::send(exchange, answer);
     match &end.result {
         Err(Break::Backend(error)) => {
+            let told = error.to_string();
+            // The word of ureq for all that it has no word for.
+            let told = told.strip_prefix("other: ").unwrap_or(&told);
             log::warn!(
-                "backend {backend} broke its answer off: {error} (id={})",
+                "backend {backend} broke its answer off: {told} (id={})",
                 context.request_id
             );
             let is_time_over = error.kind() == io::ErrorKind::TimedOut;

@@ -92,7 +92,8 @@ fn certificate(error: &CertificateError) -> String {
             let names = if presented.is_empty() {
                 "nobody by a name that counts".to_owned()
             } else {
-                presented.join(", ")
+                let names: Vec<&str> = presented.iter().map(|name| plain(name)).collect();
+                names.join(", ")
             };
             format!(
                 "the backend's certificate is not for {} but for {names} (set `server_name` in [upstream.tls] if that is right)",
@@ -113,6 +114,12 @@ fn certificate(error: &CertificateError) -> String {
         }
         other => format!("the backend's certificate cannot be used: {other}"),
     }
+}
+
+/// A name as people write it, of one such as `DnsName("b.test")`.
+fn plain(name: &str) -> &str {
+    let inner = name.strip_suffix(')').and_then(|name| name.split_once('('));
+    inner.map_or(name, |(_, inner)| inner.trim_matches('"'))
 }
 
 /// What a backend means by an alert (RFC 8446 section 6.2).
@@ -158,7 +165,7 @@ mod tests {
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         for (error, fault, part) in [
             (
-                wrong_name(&["b.test", "c.test"]),
+                wrong_name(&["DnsName(\"b.test\")", "c.test"]),
                 Fault::Certificate,
                 "b.test, c.test (set `server_name`",
             ),

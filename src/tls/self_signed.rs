@@ -6,7 +6,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use time::OffsetDateTime;
 
 use super::Fault;
@@ -30,12 +30,13 @@ impl SelfSigned {
     pub fn new(names: &[String], days: u32) -> Result<SelfSigned, Fault> {
         let failed =
             |error: rcgen::Error| Fault::general(format!("no certificate can be made: {error}"));
-        let mut params = CertificateParams::new(names).map_err(|_| {
-            let names = names.join(", ");
-            Fault::general(format!(
-                "not all of these are host names or addresses: {names}"
-            ))
-        })?;
+        if let Some(bad) = names.iter().find(|name| !is_name(name)) {
+            let bad = bad.escape_debug();
+            return Err(Fault::general(format!(
+                "\"{bad}\" is neither a host name, such as www.example.com or *.example.com, nor an address"
+            )));
+        }
+        let mut params = CertificateParams::new(names).map_err(failed)?;
         let now = OffsetDateTime::now_utc();
         let until = now.checked_add(
             Duration::from_secs(u64::from(days) * 86_400)
@@ -79,6 +80,16 @@ impl SelfSigned {
     }
 }
 
+/// Whether a certificate can be for it: a host name, all that are one label below a name, or an address.
+fn is_name(name: &str) -> bool {
+    let below = name.strip_prefix("*.");
+    match ServerName::try_from(below.unwrap_or(name)) {
+        Ok(ServerName::DnsName(_)) => true,
+        Ok(_) => below.is_none(),
+        Err(_) => false,
+    }
+}
+
 /// The name of this machine, where it is one that a certificate can have.
 pub(super) fn machine() -> Option<String> {
     let name = rustix::system::uname()
@@ -92,5 +103,37 @@ pub(super) fn machine() -> Option<String> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    (name.len() <= 253 && name.split('.').all(is_label)).then_some(name)
+    (name.len() <= 253 && name.split('.').all(is_label) && is_name(&name)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_certificate_can_be_for_is_named() {
+        let make = |name: &str| SelfSigned::new(&["localhost".to_owned(), name.to_owned()], 1);
+        for good in [
+            "*.example.com",
+            "A-1.test",
+            "under_score",
+            "::1",
+            "10.0.0.1",
+        ] {
+            assert!(make(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "a b",
+            "",
+            "*.10.0.0.1",
+            "a.*.b",
+            "http://a",
+            "a:1",
+            "é",
+            "*",
+        ] {
+            let told = make(bad).err().unwrap().to_string();
+            assert!(told.contains(&format!("\"{bad}\" is neither")), "{told}");
+        }
+    }
 }

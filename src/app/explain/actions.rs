@@ -80,8 +80,9 @@ pub(super) fn to_browsers(
     };
     let fields = browser.told(&decision.verdict, head, client);
     let line = |(name, value): (&str, &[u8])| {
-        let value = String::from_utf8_lossy(value);
-        format!("to the browser: {name}: {}", value.escape_debug())
+        // Quotes stay as they are: people compare this with what they have written.
+        let value = String::from_utf8_lossy(value).replace(char::is_control, "?");
+        format!("to the browser: {name}: {value}")
     };
     fields.iter().map(line).collect()
 }

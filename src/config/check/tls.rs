@@ -17,7 +17,7 @@ use crate::config::model::{
 use crate::config::report::{Place, Report};
 use crate::config::suggest;
 use crate::message::fields::is_hop_by_hop;
-use crate::message::forwarded::is_owned;
+use crate::message::forwarded::{is_owned, is_same_variable};
 
 /// The word for certificates that are made at the start.
 const SELF_SIGNED: &str = "self-signed";
@@ -25,6 +25,9 @@ const SELF_SIGNED: &str = "self-signed";
 const MOST: usize = 1000;
 /// Where backends find the subject of a client's certificate.
 const SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+
+/// Where they find its fingerprint.
+const FINGERPRINT: &str = "X-Client-Cert-Fingerprint";
 
 /// What is wanted of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,6 +293,7 @@ fn check_header(written: &Written<String>, report: &Report) -> HeaderName {
     let name = HeaderName::from_bytes(text.as_bytes());
     let is_taken = is_hop_by_hop(text)
         || is_owned(text)
+        || is_same_variable(text, FINGERPRINT)
         || ["host", "content-length", "authorization", "cookie"]
             .iter()
             .any(|taken| text.eq_ignore_ascii_case(taken));
@@ -328,6 +332,15 @@ mod tests {
             panic!("{warnings:?}")
         };
         assert!(warning.contains("[server.tls] has no effect"), "{warning}");
+    }
+
+    #[test]
+    fn subject_and_fingerprint_have_fields_of_their_own() {
+        let text = "[server]\nlisten = { address = \"127.0.0.1:1\", tls = true }\n[server.tls]\ncert = \"a\"\nkey = \"b\"\n\
+            client_auth = { ca = \"c\", header = \"x_client-cert-fingerprint\" }\n\
+            [[upstream]]\nname = \"web\"\nbackends = [\"http://127.0.0.1:1\"]\n";
+        let told = load_str("t.toml", text).unwrap_err().to_string();
+        assert!(told.contains("that field has another meaning"), "{told}");
     }
 
     #[test]
