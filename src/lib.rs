@@ -8,7 +8,7 @@
 //! | 6 | `cli` (and the binary) | 5 and below, for `demo` and `explain` too |
 //! | 5 | `app` | everything below |
 //! | 4 | `accept`, `serve`, `health`, `discovery`, `admin`, `demo` | 0–3, never each other; only `serve` uses rooms of row 3 |
-//! | 3 | `admit`, `route`, `balance`, `forward`, `respond`, `tunnel` | 0, 2 and `config`; never each other |
+//! | 3 | `admit`, `route`, `balance`, `forward`, `respond`, `tunnel` | 0, 2, `tls` and `config::model`; never each other |
 //! | 2 | `upstream` | 0–1 |
 //! | 1 | `config`, `logging`, `tls` | 0; `logging` and `tls` also read `config::model` |
 //! | 0 | `exchange`, `message`, `jose`, `socket`, `plain_file`, `error`, `drain`, `clock` | `exchange` may use the others |
