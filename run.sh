@@ -45,7 +45,8 @@ if [ "${1-}" = check ] && [ $# -eq 1 ]; then
 fi
 
 cargo build --release --locked --quiet
+tollgate="${CARGO_TARGET_DIR:-target}/release/tollgate"
 case "${1-}" in
-    "") exec target/release/tollgate demo ;;
-    *)  exec target/release/tollgate "$@" ;;
+    "") exec "$tollgate" demo ;;
+    *)  exec "$tollgate" "$@" ;;
 esac
