@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +12,6 @@ use std::thread::JoinHandle;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::conn::{BodyEnd, Conn, Seen, serve_pattern};
-use super::eventually::eventually;
 use super::gate::Gate;
 use super::secured::Secured;
 use super::wire::{Broken, Framing, Wire};
@@ -237,14 +235,7 @@ impl Backend {
         }
         let listener = Socket::new(self.address.domain(), Type::STREAM, None).unwrap();
         listener.set_reuse_address(true).unwrap();
-        // A port that was not picked by the system may be that of somebody's connection for a moment.
-        eventually("the port is free", || match listener.bind(&self.address) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => false,
-            bound => {
-                bound.unwrap();
-                true
-            }
-        });
+        super::eventually::bind(&listener, &self.address);
         listener.listen(1024).unwrap();
         self.life = Arc::default();
         *self.life.listener.lock().unwrap() = Some(listener.try_clone().unwrap());

@@ -1,7 +1,10 @@
 //! Waiting for a condition instead of for a time.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use socket2::{SockAddr, Socket};
 
 /// How long a test waits for something that has to happen: `TOLLGATE_TEST_PATIENCE` seconds, else 20.
 pub fn patience() -> Duration {
@@ -26,6 +29,18 @@ pub fn eventually_some<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) ->
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Binds, to a port that the system did not pick too: for a moment it may be that of somebody's connection.
+#[track_caller]
+pub fn bind(socket: &Socket, address: &SockAddr) {
+    eventually("the port is free", || match socket.bind(address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => false,
+        bound => {
+            bound.unwrap();
+            true
+        }
+    });
 }
 
 /// So that threads that look at a flag end, and the test with them, also when it fails.
